@@ -1,0 +1,109 @@
+/**
+ * The messages between the service and the runner, JSON-RPC 2.0 inside the frames of `frames.ts`.
+ *
+ *     runner → ready                        the runtime is up; nothing of the caller has been read yet
+ *     service → inspect  → answer           identities of the mounted paths, compared with what the host checked
+ *     service → execute                     the caller's code, files, arguments, environment
+ *     runner → finished                     what the program came to; the first one counts, a second one is a violation
+ *     service → close                       the marker that ends the output streams, and which files to send
+ *     runner → archive frames, `archived`   the output files as one tar stream, if any were asked for
+ *     then the runner writes the marker to fds 1 and 2 and exits
+ *
+ * From the `execute` on, everything that comes from the runner is hostile input: the program has full control of that end.
+ * The runner imports the types only; the service parses with the schemas.
+ */
+
+import { z } from "zod";
+
+/** Raised when the two ends could no longer understand each other. */
+export const PROTOCOL_VERSION = 1;
+
+/** Where things are inside a sandbox. The image, the container's configuration and the runner agree on these. */
+export const SANDBOX_PATHS = {
+  /** The working directory of the program; read-only but for the write entries mounted in it. */
+  workspace: "/workspace",
+  /** The directory of the execution's own sockets. */
+  sockets: "/run/code-mode",
+  toolsSocket: "/run/code-mode/tools.sock",
+  node: "/usr/local/bin/node",
+  runner: "/opt/code-mode/runner.cjs",
+} as const;
+
+/** Caps on what one message from a sandbox may hold. */
+export const MESSAGE_CAPS = { depth: 128, errorNameChars: 256, errorMessageChars: 65_536, errorStackChars: 65_536 } as const;
+
+/** `ready`, from the runner. */
+export const readySchema = z.strictObject({
+  protocol: z.literal(PROTOCOL_VERSION),
+  node: z.string().max(64),
+});
+
+/** What `inspect` asks for, from the service: paths inside the sandbox. */
+export interface InspectParams {
+  readonly paths: readonly string[];
+}
+
+/** The answer to `inspect`, in the order asked. A path that cannot be stat'ed has an `error`. Numbers are decimal strings (64 bits). */
+export const inspectResultSchema = z.strictObject({
+  identities: z
+    .array(z.union([z.strictObject({ device: z.string().max(24), inode: z.string().max(24) }), z.strictObject({ error: z.string().max(256) })]))
+    .max(256),
+});
+export type InspectResult = z.infer<typeof inspectResultSchema>;
+
+/** `execute`, from the service. */
+export interface ExecuteParams {
+  readonly code: string;
+  readonly language: "typescript" | "javascript";
+  /** Files for the writable directories, which only the sandbox itself can reach. Paths are relative to the workspace, already checked. */
+  readonly files: readonly { readonly path: string; readonly content: string; readonly encoding: "utf8" | "base64" }[];
+  readonly args: readonly string[];
+  /** The whole environment that the program sees. */
+  readonly env: Readonly<Record<string, string>>;
+  /** Module names that an import may name; `["*"]` allows every module of the image. */
+  readonly allowedModules: readonly string[];
+  /** Turns off code from strings (`eval`, `new Function`). */
+  readonly denyCodeGeneration: boolean;
+  /** Cap on the JSON text of the result, bytes. */
+  readonly maxResultBytes: number;
+}
+
+/** `finished`, from the runner. `result` is any JSON value; its size is capped by the frame, its depth by {@link MESSAGE_CAPS}. */
+export const finishedSchema = z.strictObject({
+  result: z.unknown(),
+  error: z
+    .strictObject({
+      name: z.string().max(MESSAGE_CAPS.errorNameChars),
+      message: z.string().max(MESSAGE_CAPS.errorMessageChars),
+      stack: z.string().max(MESSAGE_CAPS.errorStackChars),
+    })
+    .nullable(),
+  exitCode: z.int().min(0).max(255),
+});
+export type Finished = z.infer<typeof finishedSchema>;
+
+/** `close`, from the service. */
+export interface CloseParams {
+  /** Written to fds 1 and 2 after the program's last byte; random, and unknown in the sandbox before. */
+  readonly marker: string;
+  readonly collect: CollectParams | null;
+}
+
+/** Which output files to send back. All paths are relative to the workspace and checked by the service. */
+export interface CollectParams {
+  /** The writable directories; nothing else is walked. */
+  readonly roots: readonly string[];
+  /** Path patterns: `*` within a segment, `**` across segments. A file is sent when one of them matches. */
+  readonly patterns: readonly string[];
+  readonly maxFiles: number;
+  /** Cap on the contents together, bytes. */
+  readonly maxBytes: number;
+}
+
+/** `archived`, from the runner, after the last archive frame: what matched and was left out. */
+export const archivedSchema = z.strictObject({
+  skipped: z
+    .array(z.strictObject({ path: z.string().max(4096), sizeBytes: z.int().nonnegative(), reason: z.enum(["not_a_file", "over_limit", "unreadable"]) }))
+    .max(1000),
+});
+export type Archived = z.infer<typeof archivedSchema>;

@@ -1,0 +1,197 @@
+/**
+ * The service's end of the socket to one runner.
+ *
+ * Turns bytes into checked JSON-RPC messages and archive chunks, within budgets, a bounded number a turn of the event loop, so that
+ * a sandbox that floods its socket cannot hold up its neighbours. It stops reading while its own answers wait to be read. What it
+ * cannot accept ends the connection with a reason; it never throws at its caller.
+ */
+
+import type { Socket } from "node:net";
+
+import { z } from "zod";
+
+import { Budget } from "./budget.ts";
+import type { BudgetLimits } from "./budget.ts";
+import { encodeMessage, FrameDecoder, FrameError, FrameKind } from "./frames.ts";
+import type { Frame } from "./frames.ts";
+import { parseUntrustedJson } from "./json.ts";
+import { MESSAGE_CAPS } from "./protocol.ts";
+
+export interface RunnerConnectionLimits {
+  readonly maxFrameBytes: number;
+  readonly frames: BudgetLimits;
+  readonly bytes: BudgetLimits;
+  /** No further message is read while more than this waits to be read by the peer. */
+  readonly maxUnsentBytes: number;
+}
+
+export interface RunnerEvents {
+  /** A request or notification; `respond` answers a request. The params are not checked yet. */
+  message(method: string, params: unknown): void;
+  archiveChunk(chunk: Buffer): void;
+  /** The connection is over. `violation` says what the peer did wrong, if it did. Called once. */
+  ended(violation: string | undefined): void;
+}
+
+const messageSchema = z.union([
+  z.strictObject({ jsonrpc: z.literal("2.0"), method: z.string().min(1).max(64), params: z.unknown() }),
+  z.strictObject({ jsonrpc: z.literal("2.0"), id: z.int().nonnegative(), result: z.unknown() }),
+]);
+
+/** Frames handled before the event loop gets its turn. */
+const FRAMES_PER_TURN = 32;
+
+interface PendingRequest {
+  readonly resolve: (result: unknown) => void;
+  readonly reject: (error: Error) => void;
+}
+
+export class RunnerConnection {
+  readonly #socket: Socket;
+  readonly #events: RunnerEvents;
+  readonly #limits: RunnerConnectionLimits;
+  readonly #decoder: FrameDecoder;
+  readonly #frames: Budget;
+  readonly #bytes: Budget;
+  readonly #pending = new Map<number, PendingRequest>();
+  #nextRequestId = 1;
+  #resumeTimer: NodeJS.Timeout | undefined;
+  #scheduled = false;
+  #closed = false;
+
+  constructor(socket: Socket, limits: RunnerConnectionLimits, events: RunnerEvents) {
+    this.#socket = socket;
+    this.#events = events;
+    this.#limits = limits;
+    this.#decoder = new FrameDecoder({ maxPayloadBytes: limits.maxFrameBytes });
+    this.#frames = new Budget(limits.frames);
+    this.#bytes = new Budget(limits.bytes);
+    socket.on("data", (chunk: Buffer) => {
+      this.#receive(chunk);
+    });
+    // A reset is an ordinary end here: the container was killed.
+    socket.on("error", () => undefined);
+    socket.on("close", () => {
+      this.#end(undefined);
+    });
+    // It was accepted paused, so that nothing is lost before somebody listens.
+    socket.resume();
+  }
+
+  /** Sends a notification. Does nothing once the connection is over. */
+  notify(method: string, params: object): void {
+    if (!this.#closed) this.#socket.write(encodeMessage({ jsonrpc: "2.0", method, params }));
+  }
+
+  /** Sends a request; the answer is not checked yet. Rejects when the connection ends first. */
+  request(method: string, params: object): Promise<unknown> {
+    return new Promise((resolve, reject) => {
+      if (this.#closed) {
+        reject(new Error("the runner's connection is closed"));
+        return;
+      }
+      const id = this.#nextRequestId++;
+      this.#pending.set(id, { resolve, reject });
+      this.#socket.write(encodeMessage({ jsonrpc: "2.0", id, method, params }));
+    });
+  }
+
+  /** Ends the connection because of what the peer did. */
+  fail(violation: string): void {
+    this.#end(violation);
+  }
+
+  /** Ends the connection. Idempotent. */
+  close(): void {
+    this.#end(undefined);
+  }
+
+  #receive(chunk: Buffer): void {
+    if (this.#closed) return;
+    const verdict = this.#bytes.take(chunk.byteLength);
+    if (verdict.kind === "spent") {
+      this.#end("the sandbox sent more bytes than an execution may");
+      return;
+    }
+    this.#decoder.push(chunk);
+    if (verdict.kind === "pause") this.#pause(verdict.forMs);
+    else this.#handleFrames();
+  }
+
+  /** Handles what is buffered, up to the share of one turn. Reading goes on when nothing whole is left. */
+  #handleFrames(): void {
+    try {
+      for (let handled = 0; handled < FRAMES_PER_TURN; handled += 1) {
+        const frame = this.#decoder.next();
+        if (frame === undefined) {
+          this.#socket.resume();
+          return;
+        }
+        const verdict = this.#frames.take(1);
+        if (verdict.kind === "spent") throw new FrameError("the sandbox sent more messages than an execution may");
+        this.#handle(frame);
+        if (this.#isClosed()) return;
+        if (verdict.kind === "pause") {
+          this.#pause(verdict.forMs);
+          return;
+        }
+        if (this.#socket.writableLength > this.#limits.maxUnsentBytes) {
+          this.#socket.pause();
+          this.#socket.once("drain", () => {
+            if (!this.#closed) this.#handleFrames();
+          });
+          return;
+        }
+      }
+    } catch (error) {
+      this.#end(error instanceof FrameError || error instanceof SyntaxError ? error.message : "the sandbox sent a message that is none");
+      return;
+    }
+    this.#socket.pause();
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      if (!this.#closed) this.#handleFrames();
+    });
+  }
+
+  #handle(frame: Frame): void {
+    if (frame.kind === FrameKind.archive) {
+      this.#events.archiveChunk(frame.payload);
+      return;
+    }
+    const message = messageSchema.parse(parseUntrustedJson(frame.payload, MESSAGE_CAPS.depth));
+    if ("method" in message) {
+      this.#events.message(message.method, message.params);
+      return;
+    }
+    const pending = this.#pending.get(message.id);
+    if (pending === undefined) throw new FrameError("the sandbox answered a request that was not made");
+    this.#pending.delete(message.id);
+    pending.resolve(message.result);
+  }
+
+  #pause(forMs: number): void {
+    this.#socket.pause();
+    this.#resumeTimer ??= setTimeout(() => {
+      this.#resumeTimer = undefined;
+      if (!this.#closed) this.#handleFrames();
+    }, forMs);
+  }
+
+  // A method, since handlers can close the connection where the compiler cannot see it.
+  #isClosed(): boolean {
+    return this.#closed;
+  }
+
+  #end(violation: string | undefined): void {
+    if (this.#closed) return;
+    this.#closed = true;
+    clearTimeout(this.#resumeTimer);
+    this.#socket.destroy();
+    for (const { reject } of this.#pending.values()) reject(new Error("the runner's connection is closed"));
+    this.#pending.clear();
+    this.#events.ended(violation);
+  }
+}
