@@ -1,0 +1,120 @@
+/**
+ * The environment: the only reader of `process.env`. A value that does not parse is a start-up error that names the variable.
+ */
+
+import { existsSync } from "node:fs";
+import { homedir } from "node:os";
+import path from "node:path";
+
+import { z } from "zod";
+
+import { StartupError } from "../domain/errors.ts";
+
+const integer = (min: number, max: number): z.ZodType<number> =>
+  z
+    .string()
+    .regex(/^\d{1,12}$/, { error: "expected a whole number" })
+    .transform(Number)
+    .refine((value) => value >= min && value <= max, { error: `expected a number from ${min} to ${max}` });
+
+const KEY_PAIR = /^(?:([A-Za-z0-9_.@-]{1,64}):)?([\x21-\x2b\x2d-\x7e]{16,256})$/;
+
+const listed = (text: string): string[] => text.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
+
+/** A key for a quick start, as given in the environment. */
+export interface QuickStartKey {
+  readonly name: string;
+  readonly key: string;
+}
+
+const variables = {
+  CODE_MODE_HOST: z.string().min(1).default("127.0.0.1").describe("Address to listen on. Anything but loopback needs a key"),
+  CODE_MODE_PORT: integer(0, 65_535).default(3210).describe("Port to listen on; 0 takes a free one"),
+  CODE_MODE_ALLOWED_HOSTS: z.string().default("").transform(listed).describe("Further names that a Host or Origin header may bear, separated by commas: those of a reverse proxy"),
+  CODE_MODE_CONFIG_DIR: z.string().min(1).optional().describe("Folder of runtimes.json. Default: ./config if it is there, else the one of the package"),
+  CODE_MODE_WORKSPACE_ROOT: z.string().min(1).optional().describe("Folder that the paths of runtimes.json are relative to. Default: workspace beside the configuration folder"),
+  CODE_MODE_STATE_DIR: z.string().min(1).optional().describe("Folder for the sockets and files of running executions. Default: $XDG_STATE_HOME/code-mode or ~/.local/state/code-mode"),
+  CODE_MODE_API_KEYS: z
+    .string()
+    .default("")
+    .transform((text, context): QuickStartKey[] =>
+      listed(text).flatMap((entry, index) => {
+        const [, name = index === 0 ? "default" : `key-${index + 1}`, key] = KEY_PAIR.exec(entry) ?? [];
+        if (key !== undefined) return [{ name, key }];
+        context.addIssue({ code: "custom", message: `expected name:key pairs separated by commas, each key of 16 to 256 printable characters; entry ${index + 1} is none` });
+        return [];
+      }),
+    )
+    .describe("Keys for a quick start: name:key pairs separated by commas. Each can execute, and sees its own executions"),
+  CODE_MODE_MAX_RUNNING: integer(1, 10_000).default(16).describe("Executions that run at once"),
+  CODE_MODE_MAX_STARTING: integer(1, 1000).default(4).describe("Containers that start at once"),
+  CODE_MODE_MAX_QUEUED: integer(0, 100_000).default(256).describe("Executions that wait for a slot; more get QUEUE_FULL"),
+  CODE_MODE_MAX_BODY_BYTES: integer(1024, 1_073_741_824).default(32 * 2 ** 20).describe("Largest request body"),
+  CODE_MODE_SHUTDOWN_GRACE_MS: integer(0, 600_000).default(10_000).describe("How long a shutdown waits for running executions before it cancels them"),
+  CODE_MODE_RESULT_TTL_MS: integer(0, 86_400_000).default(300_000).describe("How long the result of an execution can be fetched after its end"),
+  DOCKER_HOST: z.string().min(1).optional().describe("The engine: unix:///path or tcp://host:port. Default: unix:///var/run/docker.sock"),
+  LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info").describe("Least severe level that is logged"),
+} as const;
+
+/** The variables with their schemas and descriptions; the configuration reference is made from it. */
+export const environmentSchema = z.object(variables);
+
+/** The settings of the service, with every path absolute. */
+export interface ServiceConfig {
+  readonly host: string;
+  readonly port: number;
+  readonly allowedHosts: readonly string[];
+  readonly configDir: string;
+  readonly runtimesFile: string;
+  readonly workspaceRoot: string;
+  readonly stateDir: string;
+  readonly keys: readonly QuickStartKey[];
+  readonly maxRunning: number;
+  readonly maxStarting: number;
+  readonly maxQueued: number;
+  readonly maxBodyBytes: number;
+  readonly shutdownGraceMs: number;
+  readonly resultTtlMs: number;
+  readonly dockerHost: string | undefined;
+  readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
+}
+
+/**
+ * The settings from an environment.
+ *
+ * `packageRoot` holds the configuration that ships with the package; it serves where the working directory has none of its own.
+ * Throws a {@link StartupError} that lists every variable that does not parse.
+ */
+export function readEnvironment(options: { env?: NodeJS.ProcessEnv; cwd?: string; packageRoot: string }): ServiceConfig {
+  const { env = process.env, cwd = process.cwd(), packageRoot } = options;
+  // A variable that is set to nothing counts as not set, as in `CODE_MODE_PORT= code-mode serve`.
+  const given = Object.fromEntries(Object.keys(variables).map((name) => [name, env[name] === "" ? undefined : env[name]]));
+  const parsed = environmentSchema.safeParse(given);
+  if (!parsed.success) {
+    throw new StartupError(parsed.error.issues.map((issue) => `environment: ${issue.path.map(String).join(".")}: ${issue.message}`));
+  }
+  const values = parsed.data;
+  const misspelt = Object.keys(env).filter((name) => name.startsWith("CODE_MODE_") && !(name in variables));
+  if (misspelt.length > 0) throw new StartupError(misspelt.map((name) => `environment: ${name}: is no known setting`));
+
+  const home = existsSync(path.join(cwd, "config", "runtimes.json")) ? cwd : packageRoot;
+  const configDir = path.resolve(cwd, values.CODE_MODE_CONFIG_DIR ?? path.join(home, "config"));
+  return {
+    host: values.CODE_MODE_HOST,
+    port: values.CODE_MODE_PORT,
+    allowedHosts: values.CODE_MODE_ALLOWED_HOSTS,
+    configDir,
+    runtimesFile: path.join(configDir, "runtimes.json"),
+    workspaceRoot: path.resolve(cwd, values.CODE_MODE_WORKSPACE_ROOT ?? path.join(configDir, "..", "workspace")),
+    stateDir: path.resolve(cwd, values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(env["HOME"] ?? homedir(), ".local", "state"), "code-mode")),
+    keys: values.CODE_MODE_API_KEYS,
+    maxRunning: values.CODE_MODE_MAX_RUNNING,
+    maxStarting: values.CODE_MODE_MAX_STARTING,
+    maxQueued: values.CODE_MODE_MAX_QUEUED,
+    maxBodyBytes: values.CODE_MODE_MAX_BODY_BYTES,
+    shutdownGraceMs: values.CODE_MODE_SHUTDOWN_GRACE_MS,
+    resultTtlMs: values.CODE_MODE_RESULT_TTL_MS,
+    dockerHost: values.DOCKER_HOST,
+    logLevel: values.LOG_LEVEL,
+  };
+}

@@ -1,0 +1,163 @@
+/**
+ * `config/runtimes.json`: its schema, and how it becomes the runtimes of the service.
+ *
+ * Every wrong value is a problem that names the file, the path inside it and what is expected; all are reported at once. What this
+ * version cannot enforce yet makes that runtime unavailable with a reason, it is never ignored.
+ */
+
+import { readFile } from "node:fs/promises";
+
+import { z } from "zod";
+
+import { StartupError } from "../domain/errors.ts";
+import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limits.ts";
+import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
+import type { Permissions } from "../domain/permissions.ts";
+import type { RuntimeDefinition } from "../domain/runtime.ts";
+
+/** Node lines that the sandbox image exists for; the first is the default. */
+export const NODE_MAJORS = [24] as const;
+const DEFAULT_NODE_MAJOR = NODE_MAJORS[0];
+
+const runtimeSchema = z.strictObject({
+  name: z.string().min(1).max(128).optional().describe("Shown to people; default: the key"),
+  language: z.enum(["typescript", "javascript"]).default("typescript"),
+  version: z
+    .string()
+    .regex(/^v?\d{1,3}(\.\d{1,3}){0,2}$/, { error: 'expected a version of Node such as "24"' })
+    .default(String(DEFAULT_NODE_MAJOR))
+    .describe("Line of Node"),
+  timeout: z.int().min(1).max(86_400_000).default(30_000).describe("Milliseconds that a program may run"),
+  memoryLimit: memorySchema.default(512 * 2 ** 20).describe('Memory of the sandbox, its writable folders included: "512MB" or bytes'),
+  allowedModules: z.array(z.string().min(1).max(214)).max(1024).default(["*"]).describe('Modules that an import may name; "*" is every module of the image. A guard rail, not a boundary'),
+  deniedOperations: z
+    .array(z.enum(["eval", "Function"], { error: 'expected "eval" or "Function"; either turns off code from strings' }))
+    .default([])
+    .describe('"eval" and "Function": no code from strings. A guard rail, not a boundary'),
+  sandboxType: z.enum(["container", "vm2"]).default("container").describe('"container"; "vm2" is read as "container", with a warning'),
+  permissions: permissionsSchema.default({}),
+  limits: runtimeLimitsSchema.default({}),
+  engineRuntime: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/).optional().describe("Runtime of the engine: runc, crun, runsc; default: the engine's own"),
+  packages: z.array(z.string().min(1).max(128)).default([]).describe("Debian packages that the image build adds"),
+  modules: z.array(z.string().min(1).max(214)).default([]).describe("npm modules that the image build adds"),
+});
+
+/** The whole file. */
+export const runtimesFileSchema = z.strictObject({
+  $schema: z.string().optional(),
+  runtimes: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: "a runtime's key is letters, digits, _ . and -" }), runtimeSchema),
+});
+type RuntimeInput = z.infer<typeof runtimeSchema>;
+
+export interface LoadedRuntimes {
+  /** In the order of the file; the first is the default. */
+  readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
+  readonly warnings: readonly string[];
+}
+
+/** Reads and checks the file. Throws a {@link StartupError} that lists every problem. */
+export async function loadRuntimes(file: string): Promise<LoadedRuntimes> {
+  let text: string;
+  try {
+    text = await readFile(file, "utf8");
+  } catch (error) {
+    throw new StartupError([`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"}). Set CODE_MODE_CONFIG_DIR to the folder that holds runtimes.json.`], error);
+  }
+  return parseRuntimes(text, file);
+}
+
+/** As {@link loadRuntimes}, for text that was read already; `file` is for messages. */
+export function parseRuntimes(text: string, file: string): LoadedRuntimes {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch (error) {
+    throw new StartupError([`${file}: is no JSON: ${(error as Error).message}`], error);
+  }
+  const parsed = runtimesFileSchema.safeParse(json);
+  if (!parsed.success) throw new StartupError(parsed.error.issues.map((issue) => `${file}: ${describeIssue(issue, json)}`));
+
+  const problems: string[] = [];
+  const warnings: string[] = [];
+  const runtimes = new Map<string, RuntimeDefinition>();
+  for (const [key, input] of Object.entries(parsed.data.runtimes)) {
+    const at = (path: readonly (string | number)[]): string => `${file}: ${["runtimes", key, ...path].join(".")}`;
+    const definition = compileRuntime(key, input, {
+      problem: (path, message) => problems.push(`${at(path)}: ${message}`),
+      warn: (path, message) => warnings.push(`${at(path)}: ${message}`),
+    });
+    if (definition !== undefined) runtimes.set(key, definition);
+  }
+  if (problems.length === 0 && runtimes.size === 0) problems.push(`${file}: runtimes: is empty; at least one runtime is needed`);
+  if (problems.length > 0) throw new StartupError(problems);
+  return { runtimes, warnings };
+}
+
+interface Report {
+  readonly problem: (path: readonly (string | number)[], message: string) => void;
+  readonly warn: (path: readonly (string | number)[], message: string) => void;
+}
+
+function compileRuntime(key: string, input: RuntimeInput, report: Report): RuntimeDefinition | undefined {
+  const limits = compileLimits(input.timeout, input.memoryLimit, input.limits);
+  const normalized = normalizePermissions(input.permissions);
+  if (!normalized.ok) for (const { entry, message } of normalized.problems) report.problem(["permissions", ...entry], message);
+  if ("message" in limits) report.problem(["limits", limits.field], limits.message);
+  if (!normalized.ok || "message" in limits) return undefined;
+
+  const { permissions } = normalized;
+  if (permissions.system.allowedCommands.length > 0 && permissions.system.maxProcesses === 1) {
+    report.problem(["permissions", "system"], "allowedCommands need a maxProcesses above 1: with 1 no command could ever be started");
+  }
+  const nodeMajor = nodeMajorOf(input.version, report);
+  if (input.sandboxType === "vm2") {
+    report.warn(["sandboxType"], '"vm2" is no security boundary and is not used; programs run in a container. Write "container".');
+  }
+  return {
+    name: key,
+    language: input.language,
+    version: input.version,
+    nodeMajor,
+    permissions,
+    limits,
+    guards: { allowedModules: input.allowedModules, denyCodeGeneration: input.deniedOperations.length > 0 },
+    engineRuntime: input.engineRuntime,
+    unavailable: findUnsupported(permissions, input),
+  };
+}
+
+/** The line that a version runs on: the oldest supported one that is not older, else the newest. */
+function nodeMajorOf(version: string, report: Report): number {
+  const asked = Number.parseInt(version.replace(/^v/, ""), 10);
+  const sorted = [...NODE_MAJORS].sort((a, b) => a - b);
+  const major = sorted.find((candidate) => candidate >= asked) ?? DEFAULT_NODE_MAJOR;
+  if (major !== asked) report.warn(["version"], `Node ${asked} is not available; programs run on Node ${major}`);
+  return major;
+}
+
+/** Entries that this version cannot enforce; a runtime that has one does not run. */
+function findUnsupported(permissions: Permissions, input: RuntimeInput): string[] {
+  const { fileSystem, network, system } = permissions;
+  const entries: readonly (readonly [boolean, string, string])[] = [
+    [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
+    [system.allowedCommands.length > 0, "permissions.system.allowedCommands", "command allowlists are not there yet; leave it empty"],
+    [fileSystem.execute.length > 0, "permissions.fileSystem.execute", "command allowlists are not there yet; leave it empty"],
+    [fileSystem.write.some((entry) => entry.persist), "permissions.fileSystem.write", '"persist" is not there yet; ask for the files with outputFiles'],
+    [input.packages.length > 0, "packages", "packages cannot be added to the image yet; leave it empty"],
+    [input.modules.length > 0, "modules", "modules cannot be added to the image yet; leave it empty"],
+  ];
+  return entries.flatMap(([present, path, reason]) => (present ? [`${path}: ${reason}`] : []));
+}
+
+function describeIssue(issue: z.core.$ZodIssue, json: unknown): string {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((unknownKey) => `${[...path, unknownKey].join(".")}: is no known setting`).join("; ");
+  }
+  const value = issue.path.reduce<unknown>((node, key) => (typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined), json);
+  const shown = value === undefined ? "is missing" : `is ${clip(JSON.stringify(value))}`;
+  return `${path.length === 0 ? "the file" : path.join(".")}: ${shown}: ${issue.message}`;
+}
+
+const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
+

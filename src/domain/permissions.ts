@@ -1,0 +1,245 @@
+/**
+ * Permissions: the shape that `config/runtimes.json` and a request share, its normal form, and narrowing.
+ *
+ * Pure. Whether a path exists or a host can be reached is not asked here; the sandbox layer does that.
+ */
+
+import { z } from "zod";
+
+import { checkPolicyPath, isWithin, overlap } from "./sandbox-path.ts";
+
+const pathText = z.string().max(1024).describe('A path below the workspace root, such as "./data"; may end in "/**", which means the same folder');
+
+const readEntrySchema = z.union(
+  [
+    pathText,
+    z.strictObject({
+      path: pathText,
+      snapshot: z.boolean().optional().describe("Mount a capped copy of the regular files, made for each execution, instead of the folder itself"),
+    }),
+  ],
+  { error: 'expected a path, or an object {"path": "…", "snapshot": true}' },
+);
+
+const writeEntrySchema = z.union(
+  [
+    pathText,
+    z.strictObject({ path: pathText, persist: z.boolean().optional().describe("Copy regular files back to the workspace after the run") }),
+  ],
+  { error: 'expected a path, or an object {"path": "…", "persist": true}' },
+);
+
+const portSchema = z.union([z.int().min(1).max(65_535), z.string().regex(/^\d{1,5}-\d{1,5}$/)], {
+  error: 'expected a port number from 1 to 65535, or a range such as "8000-8010"',
+});
+
+const list = <T extends z.ZodType>(entry: T, what: string): z.ZodOptional<z.ZodArray<T>> => z.array(entry).max(256).optional().describe(what);
+
+/** The `permissions` object as written. Each list that is left out means "none" in a runtime, and "unchanged" in a request. */
+export const permissionsSchema = z.strictObject({
+  fileSystem: z
+    .strictObject({
+      read: list(readEntrySchema, "Files and folders of the workspace that the program can read"),
+      write: list(writeEntrySchema, "Folders that the program can write; each is a fresh, size-capped tmpfs"),
+      execute: list(pathText, "Files that the program can execute"),
+    })
+    .optional(),
+  network: z
+    .strictObject({
+      allowedHosts: list(z.string().min(1).max(253), "Names, *.names, addresses and CIDR blocks that the program can reach"),
+      allowedPorts: list(portSchema, 'Ports it can reach there: numbers, or ranges such as "8000-8010"'),
+    })
+    .optional(),
+  system: z
+    .strictObject({
+      allowedCommands: list(z.string().min(1).max(255), "Commands that the program can run"),
+      maxProcesses: z.int().min(1).max(64).optional().describe("Processes at once, the program's own included. 1: it can start none, though threads and workers work"),
+    })
+    .optional(),
+});
+export type PermissionsInput = z.infer<typeof permissionsSchema>;
+
+export interface ReadPermission {
+  /** Workspace path in normal form; `.` is the whole workspace. */
+  readonly path: string;
+  readonly snapshot: boolean;
+}
+
+export interface WritePermission {
+  readonly path: string;
+  readonly persist: boolean;
+}
+
+export interface PortRange {
+  readonly first: number;
+  readonly last: number;
+}
+
+/** Permissions in normal form: every list there, every path checked, no two entries that get in each other's way. */
+export interface Permissions {
+  readonly fileSystem: { readonly read: readonly ReadPermission[]; readonly write: readonly WritePermission[]; readonly execute: readonly string[] };
+  readonly network: { readonly allowedHosts: readonly string[]; readonly allowedPorts: readonly PortRange[] };
+  readonly system: { readonly allowedCommands: readonly string[]; readonly maxProcesses: number };
+}
+
+/** Nothing but to compute. */
+export const NO_PERMISSIONS: Permissions = {
+  fileSystem: { read: [], write: [], execute: [] },
+  network: { allowedHosts: [], allowedPorts: [] },
+  system: { allowedCommands: [], maxProcesses: 1 },
+};
+
+/** A problem with one entry, with the path of the entry inside `permissions`. */
+export interface PermissionProblem {
+  readonly entry: readonly (string | number)[];
+  readonly message: string;
+}
+
+export type PermissionResult =
+  | { readonly ok: true; readonly permissions: Permissions }
+  | { readonly ok: false; readonly problems: readonly PermissionProblem[] };
+
+/**
+ * Brings permissions to normal form; lists that are left out are taken from `base`.
+ *
+ * A read entry inside another one is dropped. A write entry must not overlap any other entry: what a program writes must not hide
+ * what it may read, and each tmpfs has a size of its own.
+ */
+export function normalizePermissions(input: PermissionsInput, base: Permissions = NO_PERMISSIONS): PermissionResult {
+  const problems: PermissionProblem[] = [];
+
+  const checkPath = (text: string, section: readonly string[], index: number): string[] => {
+    const check = checkPolicyPath(text);
+    if (check.ok) return [check.path];
+    problems.push({ entry: [...section, index], message: `the path ${JSON.stringify(text)} ${check.problem}` });
+    return [];
+  };
+
+  const { fileSystem, network, system } = input;
+  const read: readonly ReadPermission[] =
+    fileSystem?.read?.flatMap((entry, index) => {
+      const { path, snapshot = false } = typeof entry === "string" ? { path: entry } : entry;
+      return checkPath(path, ["fileSystem", "read"], index).map((checked) => ({ path: checked, snapshot }));
+    }) ?? base.fileSystem.read;
+  const write: readonly WritePermission[] =
+    fileSystem?.write?.flatMap((entry, index) => {
+      const { path, persist = false } = typeof entry === "string" ? { path: entry } : entry;
+      return checkPath(path, ["fileSystem", "write"], index).map((checked) => ({ path: checked, persist }));
+    }) ?? base.fileSystem.write;
+  const execute = fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index)) ?? base.fileSystem.execute;
+  const allowedPorts =
+    network?.allowedPorts?.flatMap((port, index) => {
+      const range = parsePorts(port);
+      if (range !== undefined) return [range];
+      problems.push({ entry: ["network", "allowedPorts", index], message: `the ports ${JSON.stringify(port)} are no range from 1 to 65535` });
+      return [];
+    }) ?? base.network.allowedPorts;
+
+  write.forEach((entry, index) => {
+    if (entry.path === ".") {
+      problems.push({ entry: ["fileSystem", "write", index], message: "the whole workspace cannot be writable; name a folder in it" });
+      return;
+    }
+    const twin = write.slice(0, index).find((other) => overlap(entry.path, other.path));
+    if (twin !== undefined) {
+      problems.push({ entry: ["fileSystem", "write", index], message: `"${entry.path}" overlaps the write entry "${twin.path}"` });
+    }
+    const inside = read.find((other) => overlap(entry.path, other.path));
+    if (inside !== undefined) {
+      problems.push({ entry: ["fileSystem", "write", index], message: `"${entry.path}" overlaps the read entry "${inside.path}"; keep what is read and what is written apart` });
+    }
+  });
+
+  if (problems.length > 0) return { ok: false, problems };
+  return {
+    ok: true,
+    permissions: {
+      fileSystem: { read: outermost(read), write, execute },
+      network: { allowedHosts: network?.allowedHosts?.map(normalizeHost) ?? base.network.allowedHosts, allowedPorts },
+      system: {
+        allowedCommands: system?.allowedCommands ?? base.system.allowedCommands,
+        maxProcesses: system?.maxProcesses ?? base.system.maxProcesses,
+      },
+    },
+  };
+}
+
+/** The entries that lie in no other one; of equal ones, the first. */
+function outermost(entries: readonly ReadPermission[]): ReadPermission[] {
+  return entries.filter(
+    (entry, index) =>
+      !entries.some((other, position) => position !== index && isWithin(entry.path, other.path) && (other.path !== entry.path || position < index)),
+  );
+}
+
+function parsePorts(port: number | string): PortRange | undefined {
+  const [first, last] = typeof port === "number" ? [port, port] : port.split("-").map(Number);
+  if (first === undefined || last === undefined || first < 1 || last > 65_535 || first > last) return undefined;
+  return { first, last };
+}
+
+const normalizeHost = (host: string): string => host.toLowerCase().replace(/\.$/, "");
+
+export type NarrowingResult = PermissionResult | { readonly ok: false; readonly widening: readonly PermissionProblem[] };
+
+/**
+ * The permissions of one execution: what its request asks for, if that is within what its runtime grants.
+ *
+ * Lists that the request leaves out are the runtime's. What is readable as a snapshot only stays so.
+ */
+export function narrowPermissions(granted: Permissions, input: PermissionsInput): NarrowingResult {
+  const requested = normalizePermissions(input, granted);
+  if (!requested.ok) return requested;
+  const { fileSystem, network, system } = requested.permissions;
+  const widening = findWidening(granted, requested.permissions);
+  if (widening.length > 0) return { ok: false, widening };
+  const read = fileSystem.read.map((entry) => ({
+    path: entry.path,
+    snapshot: entry.snapshot || granted.fileSystem.read.some((allowed) => allowed.snapshot && isWithin(entry.path, allowed.path)),
+  }));
+  return { ok: true, permissions: { fileSystem: { ...fileSystem, read }, network, system } };
+}
+
+/** What `requested` asks for beyond `granted`; empty when it narrows (or equals) it. */
+function findWidening(granted: Permissions, requested: Permissions): PermissionProblem[] {
+  const problems: PermissionProblem[] = [];
+  const refuse = (entry: readonly (string | number)[], message: string): void => {
+    problems.push({ entry, message });
+  };
+
+  requested.fileSystem.read.forEach((entry, index) => {
+    if (!granted.fileSystem.read.some((allowed) => isWithin(entry.path, allowed.path))) {
+      refuse(["fileSystem", "read", index], `this runtime does not let programs read "${entry.path}"`);
+    }
+  });
+  requested.fileSystem.write.forEach((entry, index) => {
+    const holder = granted.fileSystem.write.find((allowed) => isWithin(entry.path, allowed.path));
+    if (holder === undefined) refuse(["fileSystem", "write", index], `this runtime does not let programs write "${entry.path}"`);
+    else if (entry.persist && !holder.persist) refuse(["fileSystem", "write", index], `what is written to "${entry.path}" cannot be kept`);
+  });
+  requested.fileSystem.execute.forEach((path, index) => {
+    if (!granted.fileSystem.execute.some((allowed) => isWithin(path, allowed))) {
+      refuse(["fileSystem", "execute", index], `this runtime does not let programs execute "${path}"`);
+    }
+  });
+  requested.network.allowedHosts.forEach((host, index) => {
+    const covered = granted.network.allowedHosts.some(
+      (allowed) => allowed === host || (allowed.startsWith("*.") && !host.startsWith("*.") && host.endsWith(allowed.slice(1))),
+    );
+    if (!covered) refuse(["network", "allowedHosts", index], `this runtime does not let programs reach "${host}"`);
+  });
+  requested.network.allowedPorts.forEach(({ first, last }, index) => {
+    if (!granted.network.allowedPorts.some((allowed) => allowed.first <= first && last <= allowed.last)) {
+      refuse(["network", "allowedPorts", index], `this runtime does not let programs reach port ${first === last ? String(first) : `${first}-${last}`}`);
+    }
+  });
+  requested.system.allowedCommands.forEach((command, index) => {
+    if (!granted.system.allowedCommands.includes(command)) {
+      refuse(["system", "allowedCommands", index], `this runtime does not let programs run "${command}"`);
+    }
+  });
+  if (requested.system.maxProcesses > granted.system.maxProcesses) {
+    refuse(["system", "maxProcesses"], `this runtime allows ${granted.system.maxProcesses} process(es)`);
+  }
+  return problems;
+}

@@ -1,0 +1,41 @@
+/** A runtime as the rest of the system sees it: parsed, checked, with all defaults filled in. */
+
+import type { RuntimeLimits } from "./limits.ts";
+import type { Permissions } from "./permissions.ts";
+
+export type Language = "typescript" | "javascript";
+
+/** Guard rails inside the language runtime. They help honest programs; no security rests on them. */
+export interface Guards {
+  /** Module names that an import may name; `["*"]` is every module of the image. */
+  readonly allowedModules: readonly string[];
+  /** No code from strings: `eval`, `new Function`. */
+  readonly denyCodeGeneration: boolean;
+}
+
+export interface RuntimeDefinition {
+  readonly name: string;
+  readonly language: Language;
+  /** The version that the configuration asks for, as written. */
+  readonly version: string;
+  /** The line of Node that it runs on. */
+  readonly nodeMajor: number;
+  readonly permissions: Permissions;
+  readonly limits: RuntimeLimits;
+  readonly guards: Guards;
+  /** The engine's runtime (`runc`, `crun`, `runsc`); `undefined` is the engine's default. */
+  readonly engineRuntime: string | undefined;
+  /** Why it cannot run here; empty when it can. Each names the entry of the configuration. */
+  readonly unavailable: readonly string[];
+}
+
+/** What one execution may do: the runtime's policy, narrowed by its request. The sandbox layer compiles a container from it. */
+export interface EffectivePolicy {
+  readonly runtime: string;
+  readonly language: Language;
+  readonly nodeMajor: number;
+  readonly permissions: Permissions;
+  readonly limits: RuntimeLimits["defaults"];
+  readonly guards: Guards;
+  readonly engineRuntime: string | undefined;
+}
