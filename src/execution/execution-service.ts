@@ -1,0 +1,194 @@
+/**
+ * Runs one execution from admission to the removal of its sandbox.
+ *
+ * Until the program is delivered a failure is an error of the API; from then on everything is a result with a status. The caller has
+ * the result as soon as it is known; the slot is held until everything is cleaned up.
+ */
+
+import type { Logger } from "pino";
+
+import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
+import type { EffectivePolicy } from "../domain/runtime.ts";
+import { CleanupStack } from "../lib/cleanup-stack.ts";
+import { startDeadline } from "../lib/deadline.ts";
+import type { Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
+import type { Admission } from "./admission.ts";
+import { OutputCollector } from "./output-collector.ts";
+import type { CollectedOutput } from "./output-collector.ts";
+import { judge, Termination } from "./termination.ts";
+import type { Verdict } from "./termination.ts";
+
+export interface ExecutionServiceDeps {
+  readonly admission: Admission;
+  readonly provider: SandboxProvider;
+  readonly logger: Logger;
+}
+
+export interface ExecutionOrder {
+  readonly id: string;
+  readonly request: ExecutionRequest;
+  readonly policy: EffectivePolicy;
+  /** Aborted with a {@link Termination} to cancel. */
+  readonly signal: AbortSignal;
+  /** Called when the program is about to be delivered. */
+  readonly onRunning: () => void;
+}
+
+const NOTHING_PRINTED: CollectedOutput = { stdout: "", stderr: "", truncated: { stdout: false, stderr: false } };
+
+export class ExecutionService {
+  readonly #deps: ExecutionServiceDeps;
+  /** Executions whose result is out, but whose sandbox is not gone yet. */
+  readonly #cleaning = new Set<Promise<void>>();
+
+  constructor(deps: ExecutionServiceDeps) {
+    this.#deps = deps;
+  }
+
+  /** Resolves when every sandbox that has ended is removed. */
+  async cleanedUp(): Promise<void> {
+    while (this.#cleaning.size > 0) await Promise.all(this.#cleaning);
+  }
+
+  /** Runs one program. Throws an `AppError` when it could not be started. */
+  async run(order: ExecutionOrder): Promise<Execution> {
+    const { id } = order;
+    const timing = new Timing();
+    const cleanup = new CleanupStack({
+      onError: (step, error) => {
+        this.#deps.logger.error({ executionId: id, step, err: error }, "clean-up failed; the next start reclaims what is left");
+      },
+    });
+    try {
+      const sandbox = await this.#acquireSandbox(order, timing, cleanup);
+      order.onRunning();
+      return await this.#runIn(sandbox, order, timing);
+    } catch (error) {
+      if (!(error instanceof Termination)) throw error;
+      return describe(order, timing, judge(STOPPED_BEFORE_START, error, ""), NOTHING_PRINTED, STOPPED_BEFORE_START);
+    } finally {
+      const cleaning = cleanup.close().finally(() => this.#cleaning.delete(cleaning));
+      this.#cleaning.add(cleaning);
+    }
+  }
+
+  async #acquireSandbox({ id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
+    const { admission, provider } = this.#deps;
+    const slot = await admission.acquire(signal);
+    cleanup.defer("release the slot", () => {
+      slot.release();
+    });
+    const startSlot = await admission.acquireStart(signal);
+    timing.queued();
+    try {
+      const sandbox = await provider.start(id, policy, signal);
+      cleanup.defer("dispose of the sandbox", () => sandbox.dispose());
+      timing.started();
+      return sandbox;
+    } finally {
+      startSlot.release();
+    }
+  }
+
+  async #runIn(sandbox: Sandbox, order: ExecutionOrder, timing: Timing): Promise<Execution> {
+    const { policy, request, signal } = order;
+    const { limits } = policy;
+    const ceiling = new AbortController();
+    const collector = new OutputCollector({ keptBytes: limits.outputBytes, ceilingBytes: limits.outputCeilingBytes }, (stream) => {
+      ceiling.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
+    });
+    const deadline = startDeadline(
+      limits.timeoutMs,
+      () => new Termination("timed_out", `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`),
+    );
+    const stop = AbortSignal.any([signal, deadline.signal, ceiling.signal]);
+    try {
+      const end = await sandbox.run(request, collector, stop).catch((error: unknown) => this.#engineFailed(order.id, error));
+      timing.ran();
+      const output = collector.collect();
+      const termination = stop.reason instanceof Termination ? stop.reason : undefined;
+      return describe(order, timing, judge(end, termination, output.stderr), output, end);
+    } finally {
+      deadline.cancel();
+    }
+  }
+
+  /** The program was delivered, so it may have run: that is a result, and nothing that a caller should send again blindly. */
+  #engineFailed(id: string, error: unknown): SandboxEnd {
+    this.#deps.logger.error({ executionId: id, err: error }, "the sandbox failed while the program ran");
+    return {
+      kind: "violation",
+      reason: "the container engine failed while the program ran",
+      usage: { cpuMs: null, memoryPeakBytes: null },
+      incomplete: { stdout: true, stderr: true },
+    };
+  }
+}
+
+const STOPPED_BEFORE_START: SandboxEnd = {
+  kind: "stopped",
+  usage: { cpuMs: null, memoryPeakBytes: null },
+  incomplete: { stdout: false, stderr: false },
+};
+
+/** The phases of an execution, in milliseconds. A phase that was not reached took no time. */
+class Timing {
+  readonly #beganAt = performance.now();
+  #queuedAt: number | undefined;
+  #startedAt: number | undefined;
+  #ranAt: number | undefined;
+
+  queued(): void {
+    this.#queuedAt = performance.now();
+  }
+
+  started(): void {
+    this.#startedAt = performance.now();
+  }
+
+  ran(): void {
+    this.#ranAt = performance.now();
+  }
+
+  phases(): Pick<Usage, "queuedMs" | "startMs" | "runMs" | "totalMs"> {
+    const now = performance.now();
+    const queuedAt = this.#queuedAt ?? now;
+    const startedAt = this.#startedAt ?? now;
+    const ranAt = this.#ranAt ?? now;
+    const round = (ms: number): number => Math.round(ms * 100) / 100;
+    return {
+      queuedMs: round(queuedAt - this.#beganAt),
+      startMs: round(startedAt - queuedAt),
+      runMs: round(ranAt - startedAt),
+      totalMs: round(now - this.#beganAt),
+    };
+  }
+}
+
+/** The execution as the API shows it. */
+function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, output: CollectedOutput, end: SandboxEnd): Execution {
+  return {
+    id: order.id,
+    runtime: order.policy.runtime,
+    ...verdict,
+    stdout: output.stdout,
+    stderr: output.stderr,
+    truncated: {
+      stdout: output.truncated.stdout || end.incomplete.stdout,
+      stderr: output.truncated.stderr || end.incomplete.stderr,
+    },
+    toolCalls: [],
+    network: [],
+    denials: [],
+    files: outputFiles(order, end),
+    usage: { ...timing.phases(), ...end.usage },
+    warm: false,
+    degraded: false,
+  };
+}
+
+/** The output files; where the program's end left none to read, an entry that says so for each pattern that was asked for. */
+function outputFiles({ request }: ExecutionOrder, end: SandboxEnd): Execution["files"] {
+  if (end.kind === "finished") return [...end.files];
+  return request.outputFiles.map((path) => ({ path, size: null, error: "no output files: the program did not end by itself, or its process was gone" }));
+}

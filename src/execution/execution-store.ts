@@ -1,0 +1,135 @@
+/**
+ * The executions that the API can show: those under way, and the recent ones for a while, within a cap on memory.
+ *
+ * Results are strangers' data: they live here only, and go when their time or the room is over, the oldest first.
+ */
+
+import type { Execution, ExecutionSummary, Status } from "../domain/execution.ts";
+
+export interface ExecutionRecord {
+  readonly id: string;
+  readonly runtime: string;
+  /** Name of the key that started it. */
+  readonly owner: string;
+  /** Milliseconds since the epoch. */
+  readonly createdAtMs: number;
+  readonly status: Status;
+  /** There once it has ended. */
+  readonly execution: Execution | undefined;
+}
+
+export interface StoreLimits {
+  readonly ttlMs: number;
+  readonly maxRecords: number;
+  /** For the results together, by the length of their texts. */
+  readonly maxBytes: number;
+}
+
+interface Ended {
+  readonly record: ExecutionRecord & { readonly execution: Execution };
+  readonly bytes: number;
+  readonly endedAtMs: number;
+}
+
+export class ExecutionStore {
+  readonly #limits: StoreLimits;
+  readonly #now: () => number;
+  readonly #active = new Map<string, ExecutionRecord>();
+  /** In the order in which they ended. */
+  readonly #ended = new Map<string, Ended>();
+  #bytes = 0;
+
+  constructor(limits: StoreLimits, now: () => number = Date.now) {
+    this.#limits = limits;
+    this.#now = now;
+  }
+
+  begin(entry: { id: string; runtime: string; owner: string }): void {
+    this.#active.set(entry.id, { ...entry, createdAtMs: this.#now(), status: "queued", execution: undefined });
+  }
+
+  markRunning(id: string): void {
+    const record = this.#active.get(id);
+    if (record !== undefined) this.#active.set(id, { ...record, status: "running" });
+  }
+
+  /** Keeps the result for a while. */
+  end(id: string, execution: Execution): void {
+    const record = this.#active.get(id);
+    if (record === undefined) return;
+    this.#active.delete(id);
+    const bytes = estimateBytes(execution);
+    this.#ended.set(id, { record: { ...record, status: execution.status, execution }, bytes, endedAtMs: this.#now() });
+    this.#bytes += bytes;
+    this.#evict();
+  }
+
+  /** Forgets one that came to nothing: it was refused. */
+  drop(id: string): void {
+    this.#active.delete(id);
+  }
+
+  get(id: string): ExecutionRecord | undefined {
+    this.#evict();
+    return this.#active.get(id) ?? this.#ended.get(id)?.record;
+  }
+
+  /** Newest first; those under way before those that have ended. */
+  list(): ExecutionRecord[] {
+    this.#evict();
+    return [...[...this.#active.values()].reverse(), ...[...this.#ended.values()].map(({ record }) => record).reverse()];
+  }
+
+  #evict(): void {
+    const expired = this.#now() - this.#limits.ttlMs;
+    for (const [id, { bytes, endedAtMs }] of this.#ended) {
+      const crowded = this.#bytes > this.#limits.maxBytes || this.#ended.size > this.#limits.maxRecords;
+      if (endedAtMs >= expired && !crowded) return;
+      this.#ended.delete(id);
+      this.#bytes -= bytes;
+    }
+  }
+}
+
+/** What a result holds in memory, roughly; text takes one or two bytes a character. */
+function estimateBytes(execution: Execution): number {
+  const files = execution.files.reduce((sum, file) => sum + ("content" in file ? file.content.length : 0) + file.path.length, 0);
+  return 1024 + execution.stdout.length + execution.stderr.length + files + (JSON.stringify(execution.result) ?? "").length;
+}
+
+/** The short form, for lists. */
+export function summarize(record: ExecutionRecord): ExecutionSummary {
+  const { createdAtMs, execution, id, runtime, status } = record;
+  return {
+    id,
+    runtime,
+    status,
+    createdAt: new Date(createdAtMs).toISOString(),
+    exitCode: execution?.exitCode ?? null,
+    signal: execution?.signal ?? null,
+    usage: execution?.usage ?? null,
+  };
+}
+
+/** One that has not ended, in the shape of an execution: nothing is known of its end yet. */
+export function describeUnderWay({ createdAtMs, id, runtime, status }: ExecutionRecord, now = Date.now()): Execution {
+  return {
+    id,
+    runtime,
+    status,
+    result: null,
+    error: null,
+    stdout: "",
+    stderr: "",
+    truncated: { stdout: false, stderr: false },
+    exitCode: null,
+    signal: null,
+    toolCalls: [],
+    network: [],
+    denials: [],
+    files: [],
+    usage: { queuedMs: 0, startMs: 0, runMs: 0, totalMs: Math.max(0, now - createdAtMs), cpuMs: null, memoryPeakBytes: null },
+    warm: false,
+    degraded: false,
+  };
+}

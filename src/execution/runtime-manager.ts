@@ -1,0 +1,167 @@
+/**
+ * The seam that the rest of the system uses: knows the runtimes, executes, cancels, reports.
+ */
+
+import type { Logger } from "pino";
+
+import { AppError } from "../domain/errors.ts";
+import type { Execution, ExecutionRequest } from "../domain/execution.ts";
+import { newExecutionId } from "../domain/ids.ts";
+import { narrow } from "../domain/narrow.ts";
+import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
+import type { Admission } from "./admission.ts";
+import type { ExecutionService } from "./execution-service.ts";
+import type { ExecutionRecord, ExecutionStore } from "./execution-store.ts";
+import { Termination } from "./termination.ts";
+
+export interface RuntimeManagerDeps {
+  readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
+  readonly executions: ExecutionService;
+  readonly admission: Admission;
+  readonly store: ExecutionStore;
+  readonly logger: Logger;
+  /** Refuses what the sandbox layer knows that it cannot take, before anything is acquired. Throws an `AppError`. */
+  readonly checkRequest: (request: ExecutionRequest, policy: EffectivePolicy) => void;
+}
+
+export interface ExecuteOptions {
+  /** Name of the key that asks; sees and cancels its own executions. */
+  readonly owner: string;
+  /** Aborted when the caller is gone. */
+  readonly signal: AbortSignal;
+  /** Called once the program is about to run: from here on there will be a result. */
+  readonly onRunning?: (id: string) => void;
+}
+
+export interface ManagerStatus {
+  readonly accepting: boolean;
+  readonly running: number;
+  readonly queued: number;
+}
+
+const SHUTDOWN_RETRY_SECONDS = 5;
+
+export class RuntimeManager {
+  readonly #deps: RuntimeManagerDeps;
+  readonly #cancels = new Map<string, AbortController>();
+  readonly #active = new Set<Promise<unknown>>();
+  #accepting = true;
+
+  constructor(deps: RuntimeManagerDeps) {
+    this.#deps = deps;
+  }
+
+  /** The runtimes, in the order of the configuration; the first is the default. */
+  get runtimes(): ReadonlyMap<string, RuntimeDefinition> {
+    return this.#deps.runtimes;
+  }
+
+  status(): ManagerStatus {
+    const { admission } = this.#deps;
+    return { accepting: this.#accepting, running: admission.running, queued: admission.queued };
+  }
+
+  /**
+   * Runs a program and gives its result, whatever the program did.
+   *
+   * Throws an `AppError` when it cannot be run: an unknown or unavailable runtime, a limit or permission that the runtime does not
+   * grant, a full queue, no engine.
+   */
+  async execute(request: ExecutionRequest, options: ExecuteOptions): Promise<Execution> {
+    if (!this.#accepting) throw shuttingDown();
+    const runtime = this.#select(request.runtime);
+    const policy = narrow(runtime, request);
+    this.#deps.checkRequest(request, policy);
+    const running = this.#run(request, policy, options);
+    this.#active.add(running);
+    try {
+      return await running;
+    } finally {
+      this.#active.delete(running);
+    }
+  }
+
+  get(id: string): ExecutionRecord | undefined {
+    return this.#deps.store.get(id);
+  }
+
+  /** Newest first. */
+  list(): ExecutionRecord[] {
+    return this.#deps.store.list();
+  }
+
+  /** Cancels an execution that is queued or running; false when there is none of that id. */
+  cancel(id: string): boolean {
+    const controller = this.#cancels.get(id);
+    controller?.abort(new Termination("cancelled", "The execution was cancelled."));
+    return controller !== undefined;
+  }
+
+  /**
+   * Stops accepting, waits up to `graceMs` for what runs, cancels the rest, and waits until every sandbox is gone. Idempotent.
+   */
+  async close(graceMs: number): Promise<void> {
+    this.#accepting = false;
+    const settled = Promise.allSettled(this.#active);
+    const timer = setTimeout(() => {
+      for (const controller of this.#cancels.values()) controller.abort(new Termination("cancelled", "The service shuts down."));
+    }, graceMs);
+    await settled;
+    clearTimeout(timer);
+    await this.#deps.executions.cleanedUp();
+  }
+
+  async #run(request: ExecutionRequest, policy: EffectivePolicy, options: ExecuteOptions): Promise<Execution> {
+    const { executions, logger, store } = this.#deps;
+    const id = newExecutionId();
+    const controller = new AbortController();
+    const onGone = (): void => {
+      controller.abort(new Termination("cancelled", "The caller went away."));
+    };
+    if (options.signal.aborted) onGone();
+    options.signal.addEventListener("abort", onGone, { once: true });
+    this.#cancels.set(id, controller);
+    store.begin({ id, runtime: policy.runtime, owner: options.owner });
+    try {
+      const execution = await executions.run({
+        id,
+        request,
+        policy,
+        signal: controller.signal,
+        onRunning: () => {
+          store.markRunning(id);
+          options.onRunning?.(id);
+        },
+      });
+      store.end(id, execution);
+      const { exitCode, runtime, signal, status, usage } = execution;
+      logger.info({ executionId: id, owner: options.owner, runtime, status, exitCode, signal, usage }, "execution ended");
+      return execution;
+    } catch (error) {
+      store.drop(id);
+      throw error;
+    } finally {
+      this.#cancels.delete(id);
+      options.signal.removeEventListener("abort", onGone);
+    }
+  }
+
+  #select(name: string | undefined): RuntimeDefinition {
+    const { runtimes } = this.#deps;
+    const [first] = runtimes.values();
+    const runtime = name === undefined ? first : runtimes.get(name);
+    if (runtime === undefined) {
+      throw new AppError({ code: "NOT_FOUND", message: `There is no runtime ${JSON.stringify(name)}. There are: ${[...runtimes.keys()].join(", ")}.` });
+    }
+    if (runtime.unavailable.length > 0) {
+      throw new AppError({
+        code: "SANDBOX_UNAVAILABLE",
+        message: `The runtime "${runtime.name}" cannot run here: ${runtime.unavailable.join("; ")}.`,
+      });
+    }
+    return runtime;
+  }
+}
+
+const shuttingDown = (): AppError =>
+  new AppError({ code: "SHUTTING_DOWN", message: "The service shuts down and takes no more work.", retryAfterSeconds: SHUTDOWN_RETRY_SECONDS });

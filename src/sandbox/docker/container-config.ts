@@ -1,0 +1,127 @@
+/**
+ * From the policy of an execution to the container that enforces it. One pure function; nothing else sets a flag.
+ */
+
+import type Docker from "dockerode";
+
+import { SANDBOX_PATHS } from "../../bridge/protocol.ts";
+import type { EffectivePolicy } from "../../domain/runtime.ts";
+import { compileSeccomp } from "./seccomp.ts";
+import type { Architecture } from "./seccomp.ts";
+
+/** A host directory as it appears in the container: read-only, and nothing in it can be executed. */
+export interface BoundDirectory {
+  readonly source: string;
+  readonly target: string;
+}
+
+export interface ContainerInputs {
+  readonly policy: EffectivePolicy;
+  readonly imageId: string;
+  readonly architecture: Architecture;
+  /** The execution's own user and group id. */
+  readonly uid: number;
+  readonly labels: Readonly<Record<string, string>>;
+  readonly directories: readonly BoundDirectory[];
+  /** Static replacements for /etc/hosts and /etc/resolv.conf, which the engine leaves empty without a network. */
+  readonly etcFiles: readonly BoundDirectory[];
+}
+
+/** Threads that one process of the runtime may have: Node's own (about a dozen), its pool, and workers. */
+export const THREADS_PER_PROCESS = 64;
+/** Part of the memory limit that the JavaScript heap may take; the rest is for buffers, stacks, code and the writable folders. */
+const HEAP_SHARE = 0.75;
+/** CPU time beyond the deadline, for start and end. It only matters when the service has died and nobody enforces the deadline. */
+const CPU_SLACK_SECONDS = 30;
+
+/** The engine's own list plus what tells about the host and no program needs. */
+const MASKED_PATHS = [
+  "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/loadavg",
+  "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/class", "/sys/devices/virtual", "/sys/firmware",
+  "/sys/kernel", "/sys/module",
+];
+const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/** The whole configuration of the container. Pure. */
+export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreateOptions {
+  const { policy, uid } = inputs;
+  const { limits, permissions } = policy;
+  const { maxProcesses } = permissions.system;
+  const seccomp = compileSeccomp({ architecture: inputs.architecture, processes: maxProcesses === 1 ? "one" : "many" });
+  const cpuSeconds = Math.ceil((limits.timeoutMs / 1000) * Math.max(1, limits.cpus)) + CPU_SLACK_SECONDS;
+
+  return {
+    Image: inputs.imageId,
+    Entrypoint: [SANDBOX_PATHS.node],
+    Cmd: [
+      `--max-old-space-size=${Math.floor((limits.memoryBytes * HEAP_SHARE) / 2 ** 20)}`,
+      ...(policy.guards.denyCodeGeneration ? ["--disallow-code-generation-from-strings"] : []),
+      SANDBOX_PATHS.runner,
+    ],
+    WorkingDir: SANDBOX_PATHS.workspace,
+    User: `${uid}:${uid}`,
+    Hostname: "sandbox",
+    Labels: { ...inputs.labels },
+    NetworkDisabled: true,
+    OpenStdin: true,
+    StdinOnce: true,
+    AttachStdin: true,
+    AttachStdout: true,
+    AttachStderr: true,
+    Tty: false,
+    HostConfig: {
+      CapDrop: ["ALL"],
+      SecurityOpt: ["no-new-privileges:true", `seccomp=${JSON.stringify(seccomp)}`],
+      ReadonlyRootfs: true,
+      Privileged: false,
+      NetworkMode: "none",
+      IpcMode: "none",
+      LogConfig: { Type: "none", Config: {} },
+      RestartPolicy: { Name: "no" },
+      AutoRemove: false,
+      Init: false,
+      OomScoreAdj: 1000,
+      Memory: limits.memoryBytes,
+      MemorySwap: limits.memoryBytes,
+      NanoCpus: Math.round(limits.cpus * 1e9),
+      PidsLimit: THREADS_PER_PROCESS * maxProcesses,
+      Ulimits: [
+        { Name: "core", Soft: 0, Hard: 0 },
+        { Name: "cpu", Soft: cpuSeconds, Hard: cpuSeconds },
+        { Name: "fsize", Soft: limits.tempBytes, Hard: limits.tempBytes },
+        { Name: "memlock", Soft: 65_536, Hard: 65_536 },
+        { Name: "msgqueue", Soft: 0, Hard: 0 },
+        { Name: "nofile", Soft: limits.openFiles, Hard: limits.openFiles },
+      ],
+      MaskedPaths: MASKED_PATHS,
+      ReadonlyPaths: READONLY_PATHS,
+      Mounts: [
+        ...inputs.directories.map(boundDirectory),
+        ...inputs.etcFiles.map(({ source, target }) => ({ Type: "bind" as const, Source: source, Target: target, ReadOnly: true })),
+      ],
+      Tmpfs: Object.fromEntries(
+        permissions.fileSystem.write.map(({ path }) => [
+          `${SANDBOX_PATHS.workspace}/${path}`,
+          `rw,noexec,nosuid,nodev,size=${limits.tempBytes},nr_inodes=${limits.tempInodes},mode=0700,uid=${uid},gid=${uid}`,
+        ]),
+      ),
+      ...(policy.engineRuntime === undefined ? {} : { Runtime: policy.engineRuntime }),
+    },
+  };
+}
+
+/**
+ * A bind mount that is read-only *and* noexec. The engine's own bind mounts cannot say noexec, and its `ReadOnly` flag would mount
+ * again without it; an anonymous volume of the `local` driver can, and goes away with its container.
+ */
+function boundDirectory({ source, target }: BoundDirectory): Docker.MountSettings {
+  return {
+    Type: "volume",
+    Target: target,
+    VolumeOptions: {
+      NoCopy: true,
+      Labels: {},
+      DriverConfig: { Name: "local", Options: { type: "none", device: source, o: "bind,ro,noexec,nosuid,nodev" } },
+    },
+  } as unknown as Docker.MountSettings;
+}

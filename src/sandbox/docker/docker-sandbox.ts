@@ -1,0 +1,172 @@
+/**
+ * One running sandbox: a container whose runner is connected and has seen nothing of a caller yet.
+ *
+ * `run` delivers the program and watches three things at once: the runner's socket, the attach stream, and the caller's signal. The
+ * first that says "over" decides; what is left of the output is still collected, for a bounded time.
+ */
+
+import { randomBytes } from "node:crypto";
+
+import type Docker from "dockerode";
+
+import { ArchiveReader } from "../../bridge/archive-reader.ts";
+import { archivedSchema, finishedSchema } from "../../bridge/protocol.ts";
+import type { CloseParams, ExecuteParams, Finished } from "../../bridge/protocol.ts";
+import type { RunnerConnection } from "../../bridge/runner-connection.ts";
+import type { OutputFile } from "../../domain/execution.ts";
+import type { EffectivePolicy } from "../../domain/runtime.ts";
+import type { CleanupStack } from "../../lib/cleanup-stack.ts";
+import { within } from "../../lib/deadline.ts";
+import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
+import type { AttachStream } from "./attach-stream.ts";
+import { readCgroupUsage } from "./cgroup-usage.ts";
+import type { RunnerInbox } from "./runner-inbox.ts";
+import { splitInputFiles, writeInputFiles } from "./workspace-folder.ts";
+
+/** How long the program's exit handlers and last output may take once its result is there. Its deadline stands all the same. */
+const DRAIN_TIMEOUT_MS = 2000;
+/** How long the engine may take to hand over the last output of a container that is dead. */
+const LAST_OUTPUT_TIMEOUT_MS = 1000;
+const MARKER_BYTES = 24;
+
+const NO_USAGE: SandboxUsage = { cpuMs: null, memoryPeakBytes: null };
+
+export interface DockerSandboxDeps {
+  readonly container: Docker.Container;
+  readonly connection: RunnerConnection;
+  readonly inbox: RunnerInbox;
+  readonly attach: AttachStream;
+  readonly policy: EffectivePolicy;
+  readonly workspace: string;
+  readonly cleanup: CleanupStack;
+}
+
+export class DockerSandbox implements Sandbox {
+  readonly #deps: DockerSandboxDeps;
+
+  constructor(deps: DockerSandboxDeps) {
+    this.#deps = deps;
+  }
+
+  async run(program: Program, sink: OutputSink, signal: AbortSignal): Promise<SandboxEnd> {
+    const { attach, connection, inbox } = this.#deps;
+    const stopped = new Promise<"stopped">((resolve) => {
+      if (signal.aborted) resolve("stopped");
+      signal.addEventListener("abort", () => {
+        resolve("stopped");
+      });
+    });
+    try {
+      await this.#deliver(program, sink);
+      const first = await Promise.race([stopped, inbox.finished, inbox.closed]);
+      if (first === "stopped") return await this.#stop();
+      if ("violation" in first) return await (first.violation === undefined ? this.#awaitExit(stopped) : this.#violated(first.violation));
+
+      const parsed = finishedSchema.safeParse(first.params);
+      if (!parsed.success) return await this.#violated("the sandbox sent a result of the wrong form");
+      return await this.#finish(parsed.data, program, stopped);
+    } finally {
+      connection.close();
+      attach.finish();
+    }
+  }
+
+  dispose(): Promise<void> {
+    return this.#deps.cleanup.close();
+  }
+
+  async #deliver(program: Program, sink: OutputSink): Promise<void> {
+    const { attach, connection, policy, workspace } = this.#deps;
+    const files = splitInputFiles(program.files, policy.permissions);
+    await writeInputFiles(workspace, files.readOnly);
+    attach.deliverTo(sink);
+    attach.sendStdin(program.stdin);
+    const params: ExecuteParams = {
+      code: program.code,
+      language: policy.language,
+      files: files.writable,
+      args: program.args,
+      env: program.env,
+      allowedModules: policy.guards.allowedModules,
+      denyCodeGeneration: policy.guards.denyCodeGeneration,
+      maxResultBytes: policy.limits.resultBytes,
+    };
+    connection.notify("execute", params);
+  }
+
+  /** The runner told the result. Collects usage, output files and the rest of the output. */
+  async #finish(finished: Finished, program: Program, stopped: Promise<"stopped">): Promise<SandboxEnd> {
+    const { attach, connection, container, inbox, policy } = this.#deps;
+    // The cgroup is gone once the runner has exited, which it does only after it was told to.
+    const usage = await readCgroupUsage(container.id);
+    const marker = randomBytes(MARKER_BYTES).toString("hex");
+    const collect = this.#collectParams(program);
+    const archive = collect === null ? undefined : new ArchiveReader(collect);
+    if (archive !== undefined) {
+      inbox.collectChunks((chunk) => {
+        archive.push(chunk);
+      });
+    }
+    const drained = attach.drained(marker);
+    const params: CloseParams = { marker, collect };
+    connection.notify("close", params);
+
+    // Sending many files may take longer than the last output; only the deadline bounds it.
+    let files: OutputFile[] = [];
+    if (archive !== undefined) {
+      const sent = await Promise.race([stopped, inbox.archived, inbox.closed]);
+      files = await archive.finish();
+      const skipped = sent !== "stopped" && "params" in sent ? archivedSchema.safeParse(sent.params).data?.skipped : undefined;
+      if (skipped === undefined) files.push({ path: "*", size: null, error: "the program ended before all of its output files were sent" });
+      for (const { path, sizeBytes, reason } of skipped ?? []) {
+        files.push({ path: JSON.stringify(path).slice(1, -1), size: sizeBytes, error: SKIP_REASONS[reason](policy) });
+      }
+    }
+    await within(Promise.race([drained, stopped]), DRAIN_TIMEOUT_MS, "the last output").catch(() => undefined);
+    return { kind: "finished", finished, files, usage, incomplete: attach.incomplete };
+  }
+
+  #collectParams(program: Program): CloseParams["collect"] {
+    const { limits, permissions } = this.#deps.policy;
+    if (program.outputFiles.length === 0) return null;
+    const roots = permissions.fileSystem.write.map(({ path }) => path);
+    return { roots, patterns: program.outputFiles, maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes };
+  }
+
+  /** The socket is closed and no result came: the program ended its process, or was killed. The engine knows how. */
+  async #awaitExit(stopped: Promise<"stopped">): Promise<SandboxEnd> {
+    const { attach, container } = this.#deps;
+    const exited = container.wait() as Promise<{ StatusCode: number }>;
+    exited.catch(() => undefined);
+    const first = await Promise.race([stopped, exited]);
+    if (first === "stopped") return this.#stop();
+    await within(attach.ended, LAST_OUTPUT_TIMEOUT_MS, "the last output").catch(() => undefined);
+    const { State } = await container.inspect();
+    return { kind: "exited", exitCode: first.StatusCode, oomKilled: State.OOMKilled, usage: NO_USAGE, incomplete: attach.incomplete };
+  }
+
+  async #stop(): Promise<SandboxEnd> {
+    const usage = await readCgroupUsage(this.#deps.container.id);
+    await this.#kill();
+    return { kind: "stopped", usage, incomplete: this.#deps.attach.incomplete };
+  }
+
+  async #violated(reason: string): Promise<SandboxEnd> {
+    const usage = await readCgroupUsage(this.#deps.container.id);
+    await this.#kill();
+    return { kind: "violation", reason, usage, incomplete: this.#deps.attach.incomplete };
+  }
+
+  /** Kills the container and takes in what it had printed. The engine's refusal means that it is dead already. */
+  async #kill(): Promise<void> {
+    const { attach, container } = this.#deps;
+    await container.kill({ signal: "SIGKILL" }).catch(() => undefined);
+    await within(attach.ended, LAST_OUTPUT_TIMEOUT_MS, "the last output").catch(() => undefined);
+  }
+}
+
+const SKIP_REASONS: Readonly<Record<"not_a_file" | "over_limit" | "unreadable", (policy: EffectivePolicy) => string>> = {
+  not_a_file: () => "is no regular file",
+  over_limit: ({ limits }) => `over this runtime's limit of ${limits.outputFiles} output files and ${limits.outputFileBytes} bytes together`,
+  unreadable: () => "could not be read",
+};

@@ -1,0 +1,191 @@
+/**
+ * Brings the sandbox layer up, and proves it: engine, images, every path of the configuration, leftovers, user ids, canary.
+ *
+ * A runtime that cannot run here is kept with its reason and refuses requests; the start fails when none is left, or when a required
+ * layer of defence is not in force.
+ */
+
+import path from "node:path";
+
+import type { Logger } from "pino";
+
+import type { ServiceConfig } from "../../config/environment.ts";
+import { StartupError } from "../../domain/errors.ts";
+import { newInstanceId } from "../../domain/ids.ts";
+import type { RuntimeDefinition } from "../../domain/runtime.ts";
+import { CleanupStack } from "../../lib/cleanup-stack.ts";
+import { within } from "../../lib/deadline.ts";
+import type { SandboxProvider } from "../ports.ts";
+import { runCanary } from "./canary.ts";
+import type { LayerState } from "./canary.ts";
+import { DockerSandboxProvider } from "./docker-provider.ts";
+import { connectEngine, engineStatus } from "./engine.ts";
+import { engineArchitecture } from "./image/architecture.ts";
+import { findImage } from "./image/find-image.ts";
+import { LABEL } from "./labels.ts";
+import { checkReadable, isDirectory, ReadablePathError, realPaths, resolveReadable } from "./readable-paths.ts";
+import { hostIdentity, reclaim, removeEmptyRunRoot } from "./reclaim.ts";
+import { RunDirectory } from "./run-directory.ts";
+import { UidLease } from "./uid-lease.ts";
+
+/** How long the engine may take to answer at the start. */
+const ENGINE_ANSWER_TIMEOUT_MS = 15_000;
+const DEFAULT_ENGINE_SOCKET = "/var/run/docker.sock";
+
+export interface Sandboxes {
+  readonly provider: SandboxProvider;
+  /** The runtimes, with those that cannot run here marked so. */
+  readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
+  readonly engine: { readonly version: string; readonly apiVersion: string };
+  readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
+  readonly layers: readonly LayerState[];
+  readonly ping: () => Promise<unknown>;
+  /** Gives back everything that the engine and the host hold for this instance. */
+  close(): Promise<void>;
+}
+
+interface OpenOptions {
+  readonly config: ServiceConfig;
+  readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
+  readonly packageRoot: string;
+  readonly logger: Logger;
+}
+
+/** Throws a {@link StartupError} that lists what to mend; nothing is left behind then. */
+export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
+  const { logger } = options;
+  const cleanup = new CleanupStack({
+    onError: (step, error) => {
+      logger.error({ step, err: error }, "shutdown step failed");
+    },
+  });
+  try {
+    return await open(options, cleanup);
+  } catch (error) {
+    await cleanup.close();
+    throw error;
+  }
+}
+
+async function open({ config, logger, packageRoot, runtimes }: OpenOptions, cleanup: CleanupStack): Promise<Sandboxes> {
+  const docker = connectEngine(config.dockerHost);
+  const engine = await askEngine(docker);
+  const architecture = await engineArchitecture(docker);
+  await checkPaths(config, packageRoot, runtimes);
+
+  const found = new Map<number, string>();
+  const images: { nodeMajor: number; tag: string }[] = [];
+  const usable = new Map<string, RuntimeDefinition>();
+  for (const [name, runtime] of runtimes) {
+    const reasons = [...runtime.unavailable];
+    if (!found.has(runtime.nodeMajor)) {
+      const image = await findImage({ docker, packageRoot, nodeMajor: String(runtime.nodeMajor) });
+      if (image.state === "ready") {
+        found.set(runtime.nodeMajor, image.id);
+        images.push({ nodeMajor: runtime.nodeMajor, tag: image.tag });
+      } else reasons.push(image.message);
+    }
+    if (reasons.length > 0) logger.error({ runtime: name, reasons }, `the runtime "${name}" cannot run: ${reasons.join("; ")}`);
+    usable.set(name, { ...runtime, unavailable: reasons });
+  }
+  const [first] = [...usable.values()].filter((runtime) => runtime.unavailable.length === 0);
+  const imageId = first === undefined ? undefined : found.get(first.nodeMajor);
+  if (first === undefined || imageId === undefined) {
+    throw new StartupError([...usable.values()].flatMap(({ name, unavailable }) => unavailable.map((reason) => `runtime "${name}": ${reason}`)));
+  }
+
+  const instanceId = newInstanceId();
+  const host = await hostIdentity();
+  const runDirectory = await RunDirectory.open(config.stateDir, instanceId);
+  cleanup.defer("remove the run directory", async () => {
+    await runDirectory.close();
+    await removeEmptyRunRoot(config.stateDir);
+  });
+  const labels = { [LABEL.instance]: instanceId, [LABEL.runDirectory]: runDirectory.root, [LABEL.host]: host };
+  const reclaimed = await reclaim({
+    docker,
+    stateDir: config.stateDir,
+    instanceId,
+    host,
+    onError: (what, error) => {
+      logger.warn({ what, err: error }, "a leftover of an earlier instance could not be removed");
+    },
+  });
+  if (reclaimed.containers + reclaimed.directories > 0) logger.warn(reclaimed, "removed what an earlier instance had left");
+
+  const uids = await UidLease.acquire(docker, { imageId, labels: { ...labels, [LABEL.kind]: "uid-lease" } });
+  cleanup.defer("give the user ids back", () => uids.release());
+
+  const provider = new DockerSandboxProvider({
+    docker,
+    architecture,
+    imageIdFor: (nodeMajor) => found.get(nodeMajor),
+    runDirectory,
+    uids,
+    workspaceRoot: config.workspaceRoot,
+    labels,
+    onCleanupError: (executionId, step, error) => {
+      logger.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
+    },
+  });
+  const layers = await proveLayers(provider, first);
+  return { provider, runtimes: usable, engine, images, layers, ping: () => docker.ping(), close: () => cleanup.close() };
+}
+
+async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sandboxes["engine"]> {
+  try {
+    const { ApiVersion, Version } = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer");
+    return { version: Version, apiVersion: ApiVersion };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    const advice =
+      code === "EACCES"
+        ? "this user may not use it: join the engine's group (usually docker)"
+        : code === "ENOENT" || code === "ECONNREFUSED"
+          ? "it is not running: start it, or set DOCKER_HOST"
+          : (error as Error).message;
+    throw new StartupError([`no container engine: ${advice}`], error);
+  }
+}
+
+/** Every path that a runtime names, all problems at once. */
+async function checkPaths(config: ServiceConfig, packageRoot: string, runtimes: ReadonlyMap<string, RuntimeDefinition>): Promise<void> {
+  if (!(await isDirectory(config.workspaceRoot))) {
+    throw new StartupError([`the workspace root ${config.workspaceRoot} is no folder; make it, or set CODE_MODE_WORKSPACE_ROOT`]);
+  }
+  const engineSocket = config.dockerHost?.startsWith("unix://") === true ? config.dockerHost.slice("unix://".length) : DEFAULT_ENGINE_SOCKET;
+  const protectedPaths = await realPaths([config.configDir, config.stateDir, packageRoot, engineSocket]);
+  const problems: string[] = [];
+  for (const [name, runtime] of runtimes) {
+    for (const entry of runtime.permissions.fileSystem.read) {
+      try {
+        await checkReadable(await resolveReadable(config.workspaceRoot, entry.path), protectedPaths);
+      } catch (error) {
+        if (!(error instanceof ReadablePathError)) throw error;
+        problems.push(`${path.basename(config.runtimesFile)}: runtimes.${name}.permissions.fileSystem.read: ${error.message}`);
+      }
+    }
+  }
+  if (problems.length > 0) throw new StartupError(problems);
+}
+
+/** Runs the canary. Throws when it cannot run, or when a required layer is not in force. */
+async function proveLayers(provider: SandboxProvider, shape: RuntimeDefinition): Promise<LayerState[]> {
+  const layers = await runCanary(provider, shape).catch((error: unknown) => {
+    throw new StartupError([explainCanary(error)], error);
+  });
+  const missing = layers.filter((layer) => layer.required && layer.problem !== undefined);
+  if (missing.length > 0) {
+    throw new StartupError(missing.map(({ problem, title }) => `a required layer of defence is not in force: ${title}: ${problem ?? ""}`));
+  }
+  return layers;
+}
+
+function explainCanary(error: unknown): string {
+  const causes: string[] = [];
+  for (let current: unknown = error; current instanceof Error && causes.length < 5; current = current.cause) causes.push(current.message);
+  const reason = causes.join(": ");
+  return engineStatus((error as Error).cause) === undefined
+    ? `the canary sandbox did not work: ${reason}. If the engine runs inside a virtual machine (Docker Desktop, colima), a unix socket of this host cannot be mounted: run the service itself in a container on that engine.`
+    : `the engine could not start the canary sandbox: ${reason}`;
+}

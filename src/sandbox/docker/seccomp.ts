@@ -1,0 +1,123 @@
+/**
+ * The seccomp profile: which system calls code in a sandbox can make. An allowlist; everything else fails with EPERM.
+ *
+ * Only the machine's own ABI is listed, with no map of others: a call through `int 0x80` or x32 ends the process. Arguments are
+ * compared for equality, never for inequality: the filter sees 64 bits of an argument that the kernel cuts to 32.
+ */
+
+/** `syscalls` entry of a profile, in the engine's format. */
+interface Rule {
+  readonly names: readonly string[];
+  readonly action: "SCMP_ACT_ALLOW" | "SCMP_ACT_ERRNO";
+  readonly errnoRet?: number;
+  readonly args?: readonly { readonly index: number; readonly op: "SCMP_CMP_EQ" | "SCMP_CMP_MASKED_EQ"; readonly value: number; readonly valueTwo: number }[];
+}
+
+export interface SeccompProfile {
+  readonly defaultAction: "SCMP_ACT_ERRNO";
+  readonly architectures: readonly string[];
+  readonly syscalls: readonly Rule[];
+}
+
+export type Architecture = "amd64" | "arm64";
+
+const ABI: Readonly<Record<Architecture, string>> = { amd64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" };
+
+const ENOSYS = 38;
+
+const FILES = [
+  "access", "chdir", "chmod", "chown", "close", "close_range", "copy_file_range", "creat", "dup", "dup2", "dup3", "faccessat", "faccessat2",
+  "fadvise64", "fallocate", "fchdir", "fchmod", "fchmodat", "fchmodat2", "fchown", "fchownat", "fcntl", "fdatasync", "fgetxattr", "flistxattr",
+  "flock", "fstat", "fstatfs", "fsync", "ftruncate", "futimesat", "getcwd", "getdents", "getdents64", "getxattr", "lchown", "lgetxattr",
+  "link", "linkat", "listxattr", "llistxattr", "lseek", "lstat", "mkdir", "mkdirat", "newfstatat", "open", "openat", "openat2", "pread64",
+  "preadv", "preadv2", "pwrite64", "pwritev", "pwritev2", "read", "readahead", "readlink", "readlinkat", "readv", "rename", "renameat",
+  "renameat2", "rmdir", "sendfile", "stat", "statfs", "statx", "symlink", "symlinkat", "sync_file_range", "truncate", "umask", "unlink",
+  "unlinkat", "utime", "utimensat", "utimes", "write", "writev",
+] as const;
+
+const MEMORY = ["brk", "madvise", "membarrier", "mincore", "mmap", "mprotect", "mremap", "msync", "munmap", "pkey_alloc", "pkey_free", "pkey_mprotect"] as const;
+
+const THREADS_AND_SELF = [
+  "arch_prctl", "capget", "execve", "exit", "exit_group", "futex", "futex_waitv", "getcpu", "getegid", "geteuid", "getgid", "getgroups",
+  "getpgid", "getpgrp", "getpid", "getppid", "getpriority", "getresgid", "getresuid", "getrlimit", "getrusage", "getsid", "gettid", "getuid",
+  "get_robust_list", "prlimit64", "rseq", "sched_getaffinity", "sched_getattr", "sched_getparam", "sched_getscheduler",
+  "sched_get_priority_max", "sched_get_priority_min", "sched_setaffinity", "sched_yield", "setpgid", "setpriority", "setrlimit", "setsid",
+  "set_robust_list", "set_tid_address", "sysinfo", "times", "uname", "wait4", "waitid",
+] as const;
+
+const SIGNALS_AND_TIME = [
+  "alarm", "clock_getres", "clock_gettime", "clock_nanosleep", "getitimer", "gettimeofday", "kill", "nanosleep", "pause", "restart_syscall",
+  "rt_sigaction", "rt_sigpending", "rt_sigprocmask", "rt_sigqueueinfo", "rt_sigreturn", "rt_sigsuspend", "rt_sigtimedwait",
+  "rt_tgsigqueueinfo", "setitimer", "sigaltstack", "signalfd", "signalfd4", "tgkill", "time", "timer_create", "timer_delete",
+  "timer_getoverrun", "timer_gettime", "timer_settime", "timerfd_create", "timerfd_gettime", "timerfd_settime", "tkill",
+] as const;
+
+const EVENTS_AND_SOCKETS = [
+  "accept", "accept4", "bind", "connect", "epoll_create", "epoll_create1", "epoll_ctl", "epoll_ctl_old", "epoll_pwait", "epoll_pwait2",
+  "epoll_wait", "epoll_wait_old", "eventfd", "eventfd2", "getpeername", "getrandom", "getsockname", "getsockopt", "inotify_add_watch",
+  "inotify_init", "inotify_init1", "inotify_rm_watch", "listen", "pipe", "pipe2", "poll", "ppoll", "pselect6", "recvfrom", "recvmmsg",
+  "recvmsg", "select", "sendmmsg", "sendmsg", "sendto", "setsockopt", "shutdown",
+] as const;
+
+/** `prctl` options. PR_SET_DUMPABLE is not among them: the unreadable runtime must stay without core dumps and /proc/self/mem. */
+const PRCTL_OPTIONS = { PR_GET_DUMPABLE: 3, PR_SET_NAME: 15, PR_GET_NAME: 16, PR_GET_SECCOMP: 21, PR_CAPBSET_READ: 23, PR_SET_TIMERSLACK: 29, PR_GET_TIMERSLACK: 30, PR_GET_NO_NEW_PRIVS: 39, PR_SET_VMA: 0x53564d41 } as const;
+
+/** `ioctl` requests. TIOCSTI and the like are not among them. */
+const IOCTL_REQUESTS = { TCGETS: 0x5401, TIOCGWINSZ: 0x5413, FIONREAD: 0x541b, FIONBIO: 0x5421, FIONCLEX: 0x5450, FIOCLEX: 0x5451 } as const;
+
+const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
+const SOCK = { STREAM: 1, DGRAM: 2, SEQPACKET: 5 } as const;
+const IPPROTO = { DEFAULT: 0, TCP: 6, UDP: 17 } as const;
+/** SOCK_NONBLOCK and SOCK_CLOEXEC may be set in a socket's type; all other bits that the kernel looks at must match. */
+const SOCKET_TYPE_MASK = 0xffff_ffff - 0x800 - 0x80000;
+
+/** Every kind of socket that exists in a sandbox: no netlink, no vsock, no packet, raw, SCTP, MPTCP or ICMP sockets. */
+const SOCKETS: readonly (readonly [family: number, type: number, protocol: number])[] = [
+  [AF.UNIX, SOCK.STREAM, 0],
+  [AF.UNIX, SOCK.DGRAM, 0],
+  [AF.UNIX, SOCK.SEQPACKET, 0],
+  ...[AF.INET, AF.INET6].flatMap((family) => [
+    [family, SOCK.STREAM, IPPROTO.DEFAULT] as const,
+    [family, SOCK.STREAM, IPPROTO.TCP] as const,
+    [family, SOCK.DGRAM, IPPROTO.DEFAULT] as const,
+    [family, SOCK.DGRAM, IPPROTO.UDP] as const,
+  ]),
+];
+
+const CLONE_THREAD = 0x10000;
+/** Every CLONE_NEW* flag of clone(2): namespaces. */
+const CLONE_NAMESPACES = 0x7e020000;
+
+const equal = (index: number, value: number): NonNullable<Rule["args"]>[number] => ({ index, op: "SCMP_CMP_EQ", value, valueTwo: 0 });
+const masked = (index: number, mask: number, value: number): NonNullable<Rule["args"]>[number] => ({ index, op: "SCMP_CMP_MASKED_EQ", value: mask, valueTwo: value });
+
+/**
+ * Compiles the profile.
+ *
+ * With `processes: "one"` a thread can be made, a process cannot. `clone3` hides its flags from a filter, so it answers ENOSYS, on
+ * which libc falls back to `clone` (EPERM would break threads).
+ */
+export function compileSeccomp(options: { architecture: Architecture; processes: "one" | "many" }): SeccompProfile {
+  const { architecture, processes } = options;
+  const allow = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule =>
+    args.length === 0 ? { names, action: "SCMP_ACT_ALLOW" } : { names, action: "SCMP_ACT_ALLOW", args };
+  const clone =
+    processes === "one"
+      ? [allow(["clone"], masked(0, CLONE_NAMESPACES + CLONE_THREAD, CLONE_THREAD))]
+      : [allow(["clone"], masked(0, CLONE_NAMESPACES, 0)), allow(["fork", "vfork"])];
+  return {
+    defaultAction: "SCMP_ACT_ERRNO",
+    architectures: [ABI[architecture]],
+    syscalls: [
+      allow([...FILES, ...MEMORY, ...THREADS_AND_SELF, ...SIGNALS_AND_TIME, ...EVENTS_AND_SOCKETS]),
+      ...clone,
+      { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
+      ...Object.values(PRCTL_OPTIONS).map((option) => allow(["prctl"], equal(0, option))),
+      ...Object.values(IOCTL_REQUESTS).map((request) => allow(["ioctl"], equal(1, request))),
+      ...SOCKETS.map(([family, type, protocol]) => allow(["socket"], equal(0, family), masked(1, SOCKET_TYPE_MASK, type), equal(2, protocol))),
+      ...[SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET].map((type) =>
+        allow(["socketpair"], equal(0, AF.UNIX), masked(1, SOCKET_TYPE_MASK, type), equal(2, IPPROTO.DEFAULT)),
+      ),
+    ],
+  };
+}

@@ -1,0 +1,143 @@
+/**
+ * The layers of defence: which are required, what each one stops, and how a canary sandbox proves it at every start.
+ *
+ * The one place for these claims: the start-up check, `GET /health` and the table in docs/threat-model.md are made from it. A layer
+ * that is not listed is not claimed.
+ */
+
+import { z } from "zod";
+
+/** What the canary program reports from inside. It runs trusted code, so the report can be believed. */
+export const canaryReportSchema = z.strictObject({
+  /** `/proc/self/status`, as name → value. */
+  status: z.record(z.string(), z.string()),
+  /** Mounts as target → options. */
+  mounts: z.record(z.string(), z.array(z.string())),
+  /** Attempts that must fail, as attempt → error code; `"ok"` when it worked. */
+  attempts: z.record(z.string(), z.string()),
+  interfaces: z.array(z.string()),
+  uid: z.int(),
+  memoryLimitBytes: z.number().nullable(),
+  pidsLimit: z.number().nullable(),
+});
+export type CanaryReport = z.infer<typeof canaryReportSchema>;
+
+/** What the canary was started with. */
+export interface CanaryExpectation {
+  readonly memoryBytes: number;
+  readonly pidsLimit: number;
+  readonly writePath: string;
+}
+
+export interface Layer {
+  readonly id: string;
+  readonly title: string;
+  readonly required: boolean;
+  readonly stops: string;
+  /** Why the layer is not in force, or `undefined` when it is. */
+  readonly check: (report: CanaryReport, expected: CanaryExpectation) => string | undefined;
+}
+
+const ALL_ZERO = /^0+$/;
+
+const failsWith = (report: CanaryReport, attempt: string, codes: readonly string[]): string | undefined => {
+  const outcome = report.attempts[attempt];
+  return outcome !== undefined && codes.includes(outcome) ? undefined : `${attempt}: expected ${codes.join(" or ")}, got ${outcome ?? "nothing"}`;
+};
+
+const firstProblem = (...problems: readonly (string | undefined)[]): string | undefined => problems.find((problem) => problem !== undefined);
+
+/** Every layer, in the order in which the threat model lists them. */
+export const LAYERS: readonly Layer[] = [
+  {
+    id: "capabilities",
+    title: "No capabilities",
+    required: true,
+    stops: "everything that needs a privilege: mounting, raw sockets, other users' files, kernel modules",
+    check: ({ status }) => firstProblem(...["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"].map((set) => (ALL_ZERO.test(status[set] ?? "") ? undefined : `${set} is ${status[set] ?? "unknown"}`))),
+  },
+  {
+    id: "no-new-privileges",
+    title: "No new privileges",
+    required: true,
+    stops: "set-user-id programs and file capabilities",
+    check: ({ status }) => (status["NoNewPrivs"] === "1" ? undefined : "NoNewPrivs is not set"),
+  },
+  {
+    id: "seccomp",
+    title: "System call allowlist (seccomp)",
+    required: true,
+    stops: "kernel attack surface: other socket families, ptrace, bpf, io_uring, user namespaces, memfd, other ABIs",
+    check: (report) =>
+      firstProblem(report.status["Seccomp"] === "2" ? undefined : "no filter is installed", failsWith(report, "netlink socket", ["EPERM"])),
+  },
+  {
+    id: "one-process",
+    title: "No new processes (maxProcesses 1)",
+    required: true,
+    stops: "fork bombs, background processes, running any other program",
+    check: (report) => failsWith(report, "spawn", ["EPERM"]),
+  },
+  {
+    id: "read-only-root",
+    title: "Read-only root file system",
+    required: true,
+    stops: "changing the runtime, planting files",
+    check: (report) => firstProblem(report.mounts["/"]?.includes("ro") === true ? undefined : "/ is not mounted read-only", failsWith(report, "write outside", ["EROFS", "EACCES"])),
+  },
+  {
+    id: "noexec",
+    title: "Nothing to execute in writable and mounted places",
+    required: true,
+    stops: "bringing a program or a native module along",
+    check: ({ mounts }, { writePath }) =>
+      firstProblem(
+        ...[writePath, "/workspace", "/run/code-mode"].flatMap((target) =>
+          ["noexec", "nosuid", "nodev"].map((flag) => (mounts[target]?.includes(flag) === true ? undefined : `${target} is mounted without ${flag}`)),
+        ),
+      ),
+  },
+  {
+    id: "unreadable-runtime",
+    title: "Unreadable runtime binary",
+    required: true,
+    stops: "overwriting the runtime's code through /proc/self/mem, core dumps",
+    check: (report) => firstProblem(failsWith(report, "open /proc/self/mem", ["EACCES", "EPERM"]), failsWith(report, "read the runtime", ["EACCES"])),
+  },
+  {
+    id: "no-network",
+    title: "No network interface",
+    required: true,
+    stops: "every connection to other machines and to the host",
+    check: ({ interfaces }) => (interfaces.every((name) => name === "lo") ? undefined : `interfaces: ${interfaces.join(", ")}`),
+  },
+  {
+    id: "own-user",
+    title: "A user id of its own",
+    required: true,
+    stops: "shared per-user limits and signals between sandboxes",
+    check: ({ uid }) => (uid >= 1000 ? undefined : `runs as uid ${uid}`),
+  },
+  {
+    id: "no-shared-memory",
+    title: "No /dev/shm and no message queues",
+    required: true,
+    stops: "writable memory outside the caps",
+    check: (report) =>
+      firstProblem(report.mounts["/dev/shm"] === undefined ? undefined : "/dev/shm is mounted", failsWith(report, "write /dev", ["EROFS", "EACCES", "EPERM", "ENOENT"])),
+  },
+  {
+    id: "memory",
+    title: "Memory limit",
+    required: true,
+    stops: "exhausting the host's memory",
+    check: ({ memoryLimitBytes }, { memoryBytes }) => (memoryLimitBytes === memoryBytes ? undefined : `the limit is ${memoryLimitBytes ?? "unknown"}, not ${memoryBytes}`),
+  },
+  {
+    id: "pids",
+    title: "Process and thread limit",
+    required: true,
+    stops: "exhausting the host's process table",
+    check: (report, { pidsLimit }) => (report.pidsLimit === pidsLimit ? undefined : `the limit is ${report.pidsLimit ?? "unknown"}, not ${pidsLimit}`),
+  },
+];
