@@ -1,0 +1,117 @@
+/**
+ * The composition root: builds every object by hand, in the order in which they need each other, and proves the sandbox before the
+ * service listens. Nothing else wires.
+ */
+
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import type { Logger } from "pino";
+
+import type { ServiceConfig } from "./config/environment.ts";
+import { loadRuntimes } from "./config/runtimes-file.ts";
+import { StartupError } from "./domain/errors.ts";
+import { Admission } from "./execution/admission.ts";
+import { ExecutionService } from "./execution/execution-service.ts";
+import { ExecutionStore } from "./execution/execution-store.ts";
+import { RuntimeManager } from "./execution/runtime-manager.ts";
+import { Authenticator } from "./http/authentication.ts";
+import { createHttpApp } from "./http/server.ts";
+import { CleanupStack } from "./lib/cleanup-stack.ts";
+import { packageRoot, packageVersion } from "./lib/package-info.ts";
+import { Health } from "./observability/health.ts";
+import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
+import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
+
+export interface App {
+  /** Where the service listens, as a URL. */
+  readonly url: string;
+  readonly manager: RuntimeManager;
+  /** Stops listening, waits for what runs, removes everything. Idempotent. */
+  close(): Promise<void>;
+}
+
+const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
+/** A client that sends its headers slower than this is cut off. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 120_000;
+const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
+
+/** Builds and starts the service. Throws a {@link StartupError} that says what to mend; nothing is left behind then. */
+export async function startApp(config: ServiceConfig, logger: Logger): Promise<App> {
+  const cleanup = new CleanupStack({
+    onError: (step, error) => {
+      logger.error({ step, err: error }, "shutdown step failed");
+    },
+  });
+  try {
+    return await build(config, logger, cleanup);
+  } catch (error) {
+    await cleanup.close();
+    throw error;
+  }
+}
+
+async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStack): Promise<App> {
+  if (config.keys.length === 0 && !LOOPBACK.has(config.host)) {
+    throw new StartupError([
+      `environment: CODE_MODE_HOST: without keys the service listens on loopback only, not on ${config.host}. Set CODE_MODE_API_KEYS, or leave the host out.`,
+    ]);
+  }
+  const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
+  for (const warning of warnings) logger.warn(warning);
+
+  const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
+  cleanup.defer("close the sandboxes", () => sandboxes.close());
+
+  const admission = new Admission(config);
+  const executions = new ExecutionService({ admission, provider: sandboxes.provider, logger });
+  const manager = new RuntimeManager({
+    runtimes: sandboxes.runtimes,
+    executions,
+    admission,
+    store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
+    logger,
+    checkRequest: checkInputFiles,
+  });
+  cleanup.defer("end the executions", () => manager.close(config.shutdownGraceMs));
+
+  const version = packageVersion();
+  const health = new Health({
+    version,
+    pingEngine: sandboxes.ping,
+    engine: sandboxes.engine,
+    images: sandboxes.images,
+    layers: sandboxes.layers,
+    managerStatus: () => manager.status(),
+  });
+  const authenticator = new Authenticator(config.keys.map(({ key, name }) => ({ name, key, scopes: ["execute"] })));
+  const http = createHttpApp({ manager, health, authenticator, allowedHosts: config.allowedHosts, maxBodyBytes: config.maxBodyBytes, version, logger });
+  const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, http);
+  const url = await listen(server, config);
+  logger.info({ url, runtimes: [...runtimes.keys()] }, `Code Mode ${version} listens on ${url}`);
+
+  const close = async (): Promise<void> => {
+    server.close();
+    server.closeIdleConnections();
+    // Requests under way are answered: `manager.close` gives them their grace.
+    await cleanup.close();
+    server.closeAllConnections();
+  };
+  let closing: Promise<void> | undefined;
+  return { url, manager, close: () => (closing ??= close()) };
+}
+
+function listen(server: Server, { host, port }: ServiceConfig): Promise<string> {
+  return new Promise((resolve, reject) => {
+    server.once("error", (error: NodeJS.ErrnoException) => {
+      const reason = error.code === "EADDRINUSE" ? "another program listens there; set CODE_MODE_PORT to another one" : error.message;
+      reject(new StartupError([`cannot listen on ${host}:${port}: ${reason}`], error));
+    });
+    server.listen(port, host, () => {
+      const bound = server.address() as AddressInfo;
+      resolve(`http://${bound.family === "IPv6" ? `[${bound.address}]` : bound.address}:${bound.port}`);
+    });
+  });
+}

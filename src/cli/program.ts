@@ -1,0 +1,49 @@
+/** The command line: which commands there are. Each does its work in a module of its own. */
+
+import { Command } from "commander";
+
+import { packageVersion } from "../lib/package-info.ts";
+import { buildImages, pruneImages } from "./image.ts";
+import { serve } from "./serve.ts";
+
+/** A command that ran to its end and says how: the exit code of the process. */
+export type ExitCode = number;
+
+/** Builds the command line; `onExit` gets the exit code of the command that ran. */
+export function createProgram(onExit: (code: ExitCode) => void): Command {
+  const program = new Command("code-mode")
+    .description("Runs untrusted code over HTTP, each execution in its own locked-down container")
+    .version(packageVersion())
+    .showHelpAfterError()
+    .addHelpText(
+      "after",
+      `
+First steps:
+  code-mode image build        build the sandbox image (once, and after an update)
+  code-mode serve              start the service on 127.0.0.1:3210
+  curl localhost:3210/v1/executions -H 'content-type: application/json' -d '{"code": "return 6 * 7"}'
+
+Settings come from config/runtimes.json and from environment variables; see docs/configuration.md.`,
+    );
+  program
+    .command("serve")
+    .description("start the service and run until SIGTERM or SIGINT")
+    .action(async () => {
+      onExit(await serve());
+    });
+  const image = program.command("image").description("the sandbox images");
+  image
+    .command("build")
+    .description("build the images that config/runtimes.json needs; quick when nothing changed")
+    .action(async () => {
+      onExit(await buildImages());
+    });
+  image
+    .command("prune")
+    .description("remove images of older sources")
+    .option("--all", "remove the current ones too")
+    .action(async (options: { all?: boolean }) => {
+      onExit(await pruneImages({ all: options.all ?? false }));
+    });
+  return program;
+}

@@ -1,0 +1,72 @@
+/** From what was thrown to the error body of the API. The only place that decides what a caller gets to see of a failure. */
+
+import type { ErrorRequestHandler } from "express";
+import { z } from "zod";
+
+import { AppError } from "../domain/errors.ts";
+import type { ErrorCode, ErrorDetail } from "../domain/errors.ts";
+
+export const errorBodySchema = z.object({
+  error: z.object({
+    code: z.string(),
+    message: z.string().describe("Says what to change"),
+    details: z.array(z.object({ path: z.string(), message: z.string() })),
+    requestId: z.string(),
+  }),
+});
+
+/** Failures of express and its body parser, by their `type`. */
+const BODY_ERRORS: Readonly<Record<string, { code: ErrorCode; message: string }>> = {
+  "entity.too.large": { code: "PAYLOAD_TOO_LARGE", message: "The body is larger than this service accepts (CODE_MODE_MAX_BODY_BYTES)." },
+  "entity.parse.failed": { code: "INVALID_REQUEST", message: "The body is no JSON." },
+  "encoding.unsupported": { code: "UNSUPPORTED_MEDIA_TYPE", message: "The body must not be compressed; send it without Content-Encoding." },
+  "charset.unsupported": { code: "UNSUPPORTED_MEDIA_TYPE", message: "The body must be UTF-8." },
+  "request.aborted": { code: "INVALID_REQUEST", message: "The body ended early." },
+  "request.size.invalid": { code: "INVALID_REQUEST", message: "The body is not as long as Content-Length says." },
+};
+
+/** Turns anything that was thrown into an error of the table; what is not known is a bug. */
+export function toAppError(error: unknown): AppError {
+  if (error instanceof AppError) return error;
+  const { type } = (error ?? {}) as { type?: unknown };
+  const known = typeof type === "string" ? BODY_ERRORS[type] : undefined;
+  if (known !== undefined) {
+    const detail = type === "entity.parse.failed" ? ` ${(error as Error).message}` : "";
+    return new AppError({ code: known.code, message: `${known.message}${detail}`, cause: error });
+  }
+  // Raised by the router for a path such as /%ff.
+  if (error instanceof URIError) return new AppError({ code: "INVALID_REQUEST", message: "The path is no valid URL path.", cause: error });
+  return new AppError({ code: "INTERNAL", message: "An internal error. The service's log has the details under this request id.", cause: error });
+}
+
+/** Parses with a schema; every problem becomes a detail of one `INVALID_REQUEST`. */
+export function parseRequest<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
+  const parsed = schema.safeParse(value);
+  if (parsed.success) return parsed.data;
+  const details = parsed.error.issues.flatMap(describeIssue);
+  const shown = details.slice(0, 3).map(({ message, path }) => (path === "" ? message : `${path}: ${message}`));
+  const more = details.length > shown.length ? ` (and ${details.length - shown.length} more, see details)` : "";
+  throw new AppError({ code: "INVALID_REQUEST", message: `The ${what} is not valid: ${shown.join("; ")}${more}.`, details });
+}
+
+function describeIssue(issue: z.core.$ZodIssue): ErrorDetail[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    return issue.keys.map((key) => ({ path: [...path, key].join("."), message: "is no known field" }));
+  }
+  return [{ path: path.join("."), message: issue.message }];
+}
+
+/** The last handler: answers, and logs what is the service's own fault. */
+export const handleErrors: ErrorRequestHandler = (thrown: unknown, request, response, next) => {
+  const error = toAppError(thrown);
+  if (error.code === "INTERNAL") request.log.error({ err: thrown }, "internal error");
+  else if (error.status >= 500) request.log.warn({ err: error }, error.message);
+  if (response.headersSent) {
+    next(thrown);
+    return;
+  }
+  if (error.retryAfterSeconds !== undefined) response.set("Retry-After", String(error.retryAfterSeconds));
+  const { code, details, message, status } = error;
+  response.status(status).json({ error: { code, message, details, requestId: String(request.id) } });
+};

@@ -1,0 +1,88 @@
+/** The HTTP application: checks, routes, errors, in that order. */
+
+import { randomUUID } from "node:crypto";
+
+import express from "express";
+import type { Express } from "express";
+import helmet from "helmet";
+import type { Logger } from "pino";
+import { pinoHttp } from "pino-http";
+
+import { AppError } from "../domain/errors.ts";
+import type { RuntimeManager } from "../execution/runtime-manager.ts";
+import type { Health } from "../observability/health.ts";
+import type { Authenticator } from "./authentication.ts";
+import { requireScope } from "./authentication.ts";
+import { handleErrors } from "./errors.ts";
+import { executionsRoutes } from "./executions-routes.ts";
+import { openApiDocument } from "./openapi.ts";
+import { checkOrigin } from "./origin-check.ts";
+import { methodNotAllowed } from "./request-checks.ts";
+import { runtimesRoutes } from "./runtimes-routes.ts";
+
+export interface HttpDeps {
+  readonly manager: RuntimeManager;
+  readonly health: Health;
+  readonly authenticator: Authenticator;
+  readonly allowedHosts: readonly string[];
+  readonly maxBodyBytes: number;
+  readonly version: string;
+  readonly logger: Logger;
+}
+
+export function createHttpApp(deps: HttpDeps): Express {
+  const { authenticator, health, logger, manager, maxBodyBytes, version } = deps;
+  const app = express();
+  app.disable("x-powered-by");
+  app.disable("etag");
+  app.set("query parser", "simple");
+
+  app.use(
+    pinoHttp({
+      logger,
+      genReqId: (_request, response) => {
+        const id = randomUUID();
+        response.setHeader("X-Request-Id", id);
+        return id;
+      },
+      customLogLevel: (_request, response, error) => (error !== undefined || response.statusCode >= 500 ? "error" : "debug"),
+      serializers: { req: (request: { id: unknown; method: unknown; url: unknown }) => ({ id: request.id, method: request.method, url: request.url }) },
+    }),
+  );
+  app.use(helmet());
+  app.use(checkOrigin(deps.allowedHosts));
+
+  app
+    .route("/health")
+    .get(async (request, response) => {
+      const known = authenticator.identify(request.headers.authorization) !== undefined;
+      const report = await (known ? health.detailed() : health.report());
+      response.status(report.status === "ok" ? 200 : 503).json(report);
+    })
+    .all(methodNotAllowed("GET"));
+  app.get("/livez", (_request, response) => {
+    response.json({ status: "ok" });
+  });
+  app.get("/readyz", async (_request, response) => {
+    const { status } = await health.report();
+    response.status(status === "ok" ? 200 : 503).json({ status });
+  });
+  const document = openApiDocument(version);
+  app
+    .route("/openapi.json")
+    .get((_request, response) => {
+      response.json(document);
+    })
+    .all(methodNotAllowed("GET"));
+
+  app.use("/v1", requireScope(authenticator, "execute"));
+  // Bodies are parsed after authentication, so that a stranger's megabytes are never read. Compressed ones are not taken.
+  app.use("/v1/executions", executionsRoutes({ manager, parseBody: express.json({ limit: maxBodyBytes, inflate: false }) }));
+  app.use("/v1/runtimes", runtimesRoutes(manager));
+
+  app.use((request) => {
+    throw new AppError({ code: "NOT_FOUND", message: `There is nothing at ${request.path}. The API is described at /openapi.json.` });
+  });
+  app.use(handleErrors);
+  return app;
+}

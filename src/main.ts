@@ -1,0 +1,23 @@
+#!/usr/bin/env node
+/** The command line's entry: the only place that ends the process, and that prints a failure. */
+
+import { createProgram } from "./cli/program.ts";
+import { StartupError } from "./domain/errors.ts";
+import { ImageBuildError } from "./sandbox/docker/image/image-error.ts";
+
+const CONFIGURATION_EXIT_CODE = 78;
+
+try {
+  let exitCode = 0;
+  await createProgram((code) => {
+    exitCode = code;
+  }).parseAsync(process.argv);
+  process.exit(exitCode);
+} catch (error) {
+  if (error instanceof StartupError) {
+    process.stderr.write(`code-mode cannot start:\n${error.problems.map((problem) => `  - ${problem}\n`).join("")}`);
+    process.exit(CONFIGURATION_EXIT_CODE);
+  }
+  process.stderr.write(error instanceof ImageBuildError ? `code-mode: ${error.message}\n` : `code-mode: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.exit(1);
+}

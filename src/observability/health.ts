@@ -1,0 +1,72 @@
+/** Whether the service can run code right now, and what it is made of. */
+
+import type { ManagerStatus } from "../execution/runtime-manager.ts";
+import { within } from "../lib/deadline.ts";
+
+export interface LayerReport {
+  readonly id: string;
+  readonly title: string;
+  readonly required: boolean;
+  readonly problem?: string;
+}
+
+export interface HealthDeps {
+  readonly version: string;
+  /** Asks the engine for a sign of life; rejects when there is none. */
+  readonly pingEngine: () => Promise<unknown>;
+  readonly engine: { readonly version: string; readonly apiVersion: string };
+  readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
+  readonly layers: readonly LayerReport[];
+  readonly managerStatus: () => ManagerStatus;
+}
+
+export interface HealthReport {
+  readonly status: "ok" | "down";
+  readonly version: string;
+}
+
+export interface DetailedHealthReport extends HealthReport {
+  readonly engine: HealthDeps["engine"] & { readonly answers: boolean };
+  readonly images: HealthDeps["images"];
+  readonly layers: readonly LayerReport[];
+  readonly executions: ManagerStatus;
+}
+
+const PING_TIMEOUT_MS = 2000;
+/** Questions that come closer together share one answer of the engine. */
+const PING_CACHE_MS = 1000;
+
+export class Health {
+  readonly #deps: HealthDeps;
+  #ping: { readonly at: number; readonly answers: Promise<boolean> } | undefined;
+
+  constructor(deps: HealthDeps) {
+    this.#deps = deps;
+  }
+
+  /** In brief, for anybody. */
+  async report(): Promise<HealthReport> {
+    const { status, version } = await this.detailed();
+    return { status, version };
+  }
+
+  /** In full, for those with a key. */
+  async detailed(): Promise<DetailedHealthReport> {
+    const { engine, images, layers, managerStatus, version } = this.#deps;
+    const answers = await this.#engineAnswers();
+    const executions = managerStatus();
+    return { status: answers && executions.accepting ? "ok" : "down", version, engine: { ...engine, answers }, images, layers, executions };
+  }
+
+  #engineAnswers(): Promise<boolean> {
+    const now = performance.now();
+    if (this.#ping === undefined || now - this.#ping.at > PING_CACHE_MS) {
+      const answers = within(this.#deps.pingEngine(), PING_TIMEOUT_MS, "the engine's answer").then(
+        () => true,
+        () => false,
+      );
+      this.#ping = { at: now, answers };
+    }
+    return this.#ping.answers;
+  }
+}
