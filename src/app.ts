@@ -75,7 +75,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     logger,
     checkRequest: checkInputFiles,
   });
-  cleanup.defer("end the executions", () => manager.close(config.shutdownGraceMs));
+  cleanup.defer("end the executions", () => manager.close(config.shutdownGraceMs, () => { sandboxes.giveUp(); }));
 
   const version = packageVersion();
   const health = new Health({

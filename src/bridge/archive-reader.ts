@@ -57,6 +57,8 @@ export class ArchiveReader {
       stream.on("data", (chunk) => {
         if (refusal === undefined && chunk instanceof Uint8Array) chunks.push(Buffer.from(chunk));
       });
+      // An archive that breaks off inside an entry fails both streams; the archive's own failure is the one that is reported.
+      stream.on("error", () => undefined);
       stream.on("end", () => {
         if (refusal === undefined) this.#keep(header, Buffer.concat(chunks));
         else if (refusal.path !== undefined) this.#files.set(refusal.path, { path: refusal.path, size: header.size, error: refusal.reason });

@@ -22,6 +22,9 @@ export interface Frame {
 }
 
 const HEADER_BYTES = 5;
+/** Chunks below this are gathered in slabs of {@link SLAB_BYTES}. */
+const SMALL_CHUNK_BYTES = 1024;
+const SLAB_BYTES = 16_384;
 
 /** A peer broke the framing: an unknown kind, or a payload over the cap. There is no way to go on with such a connection. */
 export class FrameError extends Error {
@@ -45,14 +48,18 @@ export function encodeMessage(message: object): Buffer {
 /**
  * Cuts a byte stream into frames, whatever the chunking.
  *
- * Memory held is at most one payload (`maxPayloadBytes`) plus the chunk given last: chunks are kept as they came and joined once a
- * frame is whole, so that a peer that sends byte by byte costs no quadratic copying.
+ * Memory held is about one payload (`maxPayloadBytes`) plus the chunk given last: large chunks are kept as they came and joined once a
+ * frame is whole; small ones are gathered in slabs, so that a peer that sends byte by byte costs neither quadratic copying nor an
+ * object for each byte.
  */
 export class FrameDecoder {
   readonly #maxPayloadBytes: number;
   #chunks: Buffer[] = [];
   #bufferedBytes = 0;
   #header: { kind: FrameKind; length: number } | undefined;
+  /** Where small chunks are gathered. What was written is never overwritten: frames handed out may lie in it. */
+  #slab: Buffer = Buffer.alloc(0);
+  #slabUsed = 0;
 
   constructor(options: { maxPayloadBytes: number }) {
     this.#maxPayloadBytes = options.maxPayloadBytes;
@@ -61,8 +68,23 @@ export class FrameDecoder {
   /** Adds bytes that arrived; read them back with {@link next}. */
   push(chunk: Buffer): void {
     if (chunk.byteLength === 0) return;
-    this.#chunks.push(chunk);
     this.#bufferedBytes += chunk.byteLength;
+    if (chunk.byteLength < SMALL_CHUNK_BYTES) this.#gather(chunk);
+    else this.#chunks.push(chunk);
+  }
+
+  #gather(chunk: Buffer): void {
+    if (this.#slab.byteLength - this.#slabUsed < chunk.byteLength) {
+      this.#slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      this.#slabUsed = 0;
+    }
+    const start = this.#slabUsed;
+    this.#slab.set(chunk, start);
+    this.#slabUsed += chunk.byteLength;
+    const last = this.#chunks.at(-1);
+    if (last?.buffer === this.#slab.buffer && last.byteOffset + last.byteLength === start) {
+      this.#chunks[this.#chunks.length - 1] = this.#slab.subarray(last.byteOffset, this.#slabUsed);
+    } else this.#chunks.push(this.#slab.subarray(start, this.#slabUsed));
   }
 
   /** The next whole frame, or `undefined` when more bytes are needed. Throws {@link FrameError}. */

@@ -17,7 +17,8 @@ const integer = (min: number, max: number): z.ZodType<number> =>
     .transform(Number)
     .refine((value) => value >= min && value <= max, { error: `expected a number from ${min} to ${max}` });
 
-const KEY_PAIR = /^(?:([A-Za-z0-9_.@-]{1,64}):)?([\x21-\x2b\x2d-\x7e]{16,256})$/;
+/** A key without a name holds no colon: else `name:tooshort` would be taken for one. */
+const KEY_PAIR = /^(?:([A-Za-z0-9_.@-]{1,64}):|(?!.*:))([\x21-\x2b\x2d-\x7e]{16,256})$/;
 
 const listed = (text: string): string[] => text.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
 

@@ -14,6 +14,8 @@ import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limi
 import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
 import type { Permissions } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
+import { problemsOf } from "../domain/schema-issues.ts";
+import type { SchemaProblem } from "../domain/schema-issues.ts";
 
 /** Node lines that the sandbox image exists for; the first is the default. */
 export const NODE_MAJORS = [24] as const;
@@ -75,7 +77,9 @@ export function parseRuntimes(text: string, file: string): LoadedRuntimes {
     throw new StartupError([`${file}: is no JSON: ${(error as Error).message}`], error);
   }
   const parsed = runtimesFileSchema.safeParse(json);
-  if (!parsed.success) throw new StartupError(parsed.error.issues.map((issue) => `${file}: ${describeIssue(issue, json)}`));
+  if (!parsed.success) {
+    throw new StartupError(parsed.error.issues.flatMap((issue) => problemsOf(issue, "is no known setting").map((problem) => `${file}: ${describe(problem, json)}`)));
+  }
 
   const problems: string[] = [];
   const warnings: string[] = [];
@@ -149,14 +153,11 @@ function findUnsupported(permissions: Permissions, input: RuntimeInput): string[
   return entries.flatMap(([present, path, reason]) => (present ? [`${path}: ${reason}`] : []));
 }
 
-function describeIssue(issue: z.core.$ZodIssue, json: unknown): string {
-  const path = issue.path.map(String);
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((unknownKey) => `${[...path, unknownKey].join(".")}: is no known setting`).join("; ");
-  }
-  const value = issue.path.reduce<unknown>((node, key) => (typeof node === "object" && node !== null ? (node as Record<PropertyKey, unknown>)[key] : undefined), json);
+/** A problem with the value that it is about. */
+function describe({ message, path }: SchemaProblem, json: unknown): string {
+  const value = path.reduce<unknown>((node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined), json);
   const shown = value === undefined ? "is missing" : `is ${clip(JSON.stringify(value))}`;
-  return `${path.length === 0 ? "the file" : path.join(".")}: ${shown}: ${issue.message}`;
+  return `${path.length === 0 ? "the file" : path.join(".")}: ${shown}: ${message}`;
 }
 
 const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);

@@ -17,6 +17,8 @@ export type Status = (typeof STATUSES)[number];
 const MAX_OUTPUT_PATTERNS = 64;
 const MAX_ENVIRONMENT_NAMES = 256;
 const MAX_ARGUMENTS = 1024;
+/** The most that a runtime's own limit can be. Checked before any of them is looked at. */
+const MAX_FILES = 100_000;
 
 const withoutNul = (what: string): z.ZodString => z.string().refine((text) => !text.includes("\0"), { error: `${what} must not hold a NUL character` });
 
@@ -44,12 +46,29 @@ export const inputFileSchema = z
   .refine((file) => file.encoding !== "base64" || isBase64(file.content), { path: ["content"], error: "is no base64 text" });
 export type InputFile = z.infer<typeof inputFileSchema>;
 
+/**
+ * The paths that need a folder where another path is a file, by index.
+ *
+ * Sorted, what lies in a folder follows it at once. Looking up every parent of every path would take minutes for the longest list of
+ * the deepest paths.
+ */
+function filesInFiles(paths: readonly string[]): { index: number; file: string }[] {
+  const sorted = paths.map((path, index) => ({ key: `${path}/`, index })).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.index - b.index));
+  let holder: string | undefined;
+  return sorted.flatMap(({ index, key }) => {
+    if (holder !== undefined && key !== holder && key.startsWith(holder)) return [{ index, file: holder.slice(0, -1) }];
+    holder = key;
+    return [];
+  });
+}
+
 /** The body of `POST /v1/executions`. Unknown fields are errors. */
 export const executionRequestSchema = z.strictObject({
   runtime: z.string().min(1).max(128).optional().describe("A key of config/runtimes.json; default: its first runtime"),
   code: withoutNul("the code").describe("An ES module in TypeScript or JavaScript; a top-level return gives the result"),
   files: z
     .array(inputFileSchema)
+    .max(MAX_FILES)
     .default([])
     .superRefine((files, context) => {
       const seen = new Set<string>();
@@ -57,11 +76,9 @@ export const executionRequestSchema = z.strictObject({
         if (seen.has(path)) context.addIssue({ code: "custom", path: [index, "path"], message: `"${path}" is there twice` });
         seen.add(path);
       });
-      files.forEach(({ path }, index) => {
-        const parents = path.split("/").slice(0, -1).map((_, depth, names) => names.slice(0, depth + 1).join("/"));
-        const file = parents.find((parent) => seen.has(parent));
-        if (file !== undefined) context.addIssue({ code: "custom", path: [index, "path"], message: `"${file}" is a file of this request, not a folder` });
-      });
+      for (const { file, index } of filesInFiles(files.map(({ path }) => path))) {
+        context.addIssue({ code: "custom", path: [index, "path"], message: `"${file}" is a file of this request, not a folder` });
+      }
     }),
   stdin: z.string().default(""),
   args: z.array(withoutNul("an argument")).max(MAX_ARGUMENTS).default([]),

@@ -98,9 +98,10 @@ export class RuntimeManager {
   }
 
   /**
-   * Stops accepting, waits up to `graceMs` for what runs, cancels the rest, and waits until every sandbox is gone. Idempotent.
+   * Stops accepting, waits up to `graceMs` for what runs, cancels the rest, and waits until every sandbox is gone. `onSettled` is
+   * called when every execution has its result and only the removal is left.
    */
-  async close(graceMs: number): Promise<void> {
+  async close(graceMs: number, onSettled: () => void): Promise<void> {
     this.#accepting = false;
     const settled = Promise.allSettled(this.#active);
     const timer = setTimeout(() => {
@@ -108,6 +109,7 @@ export class RuntimeManager {
     }, graceMs);
     await settled;
     clearTimeout(timer);
+    onSettled();
     await this.#deps.executions.cleanedUp();
   }
 

@@ -5,6 +5,7 @@ import { z } from "zod";
 
 import { AppError } from "../domain/errors.ts";
 import type { ErrorCode, ErrorDetail } from "../domain/errors.ts";
+import { problemsOf } from "../domain/schema-issues.ts";
 
 export const errorBodySchema = z.object({
   error: z.object({
@@ -43,18 +44,12 @@ export function toAppError(error: unknown): AppError {
 export function parseRequest<T extends z.ZodType>(schema: T, value: unknown, what: string): z.output<T> {
   const parsed = schema.safeParse(value);
   if (parsed.success) return parsed.data;
-  const details = parsed.error.issues.flatMap(describeIssue);
+  const details = parsed.error.issues
+    .flatMap((issue) => problemsOf(issue, "is no known field"))
+    .map(({ message, path }): ErrorDetail => ({ path: path.join("."), message }));
   const shown = details.slice(0, 3).map(({ message, path }) => (path === "" ? message : `${path}: ${message}`));
   const more = details.length > shown.length ? ` (and ${details.length - shown.length} more, see details)` : "";
   throw new AppError({ code: "INVALID_REQUEST", message: `The ${what} is not valid: ${shown.join("; ")}${more}.`, details });
-}
-
-function describeIssue(issue: z.core.$ZodIssue): ErrorDetail[] {
-  const path = issue.path.map(String);
-  if (issue.code === "unrecognized_keys") {
-    return issue.keys.map((key) => ({ path: [...path, key].join("."), message: "is no known field" }));
-  }
-  return [{ path: path.join("."), message: issue.message }];
 }
 
 /** The last handler: answers, and logs what is the service's own fault. */

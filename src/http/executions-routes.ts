@@ -12,7 +12,7 @@ import type { ExecutionRecord } from "../execution/execution-store.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Principal } from "./authentication.ts";
 import { parseRequest } from "./errors.ts";
-import { methodNotAllowed, requireJson } from "./request-checks.ts";
+import { methodNotAllowed, refuseCrowded, requireJson } from "./request-checks.ts";
 
 export const listQuerySchema = z.strictObject({
   status: z.enum(STATUSES).optional(),
@@ -26,21 +26,20 @@ export function executionsRoutes(options: { manager: RuntimeManager; parseBody: 
 
   router
     .route("/")
-    .post(requireJson, parseBody, async (request, response) => {
+    .post(requireJson, parseBody, refuseCrowded, async (request, response) => {
       const body = parseRequest(executionRequestSchema, request.body, "request");
       const gone = new AbortController();
       response.once("close", () => {
         if (!response.writableFinished) gone.abort();
       });
-      const execution = await manager.execute(body, {
-        owner: principalOf(response).name,
-        signal: gone.signal,
-        // From here on the answer is 200, so its headers can go: they hold what a caller needs to cancel.
-        onRunning: (id) => {
-          response.status(200).type("json").set({ "Location": `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
-          response.flushHeaders();
-        },
-      });
+      const sendHead = (id: string): void => {
+        response.status(200).type("json").set({ "Location": `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
+        response.flushHeaders();
+      };
+      // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
+      const execution = await manager.execute(body, { owner: principalOf(response).name, signal: gone.signal, onRunning: sendHead });
+      // One that was cancelled while it waited never ran.
+      if (!response.headersSent) sendHead(execution.id);
       response.end(JSON.stringify(execution));
     })
     .get((request, response) => {

@@ -96,7 +96,7 @@ export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreat
       MaskedPaths: MASKED_PATHS,
       ReadonlyPaths: READONLY_PATHS,
       Mounts: [
-        ...inputs.directories.map(boundDirectory),
+        ...inputs.directories.map((directory) => boundDirectory(directory, inputs.labels)),
         ...inputs.etcFiles.map(({ source, target }) => ({ Type: "bind" as const, Source: source, Target: target, ReadOnly: true })),
       ],
       Tmpfs: Object.fromEntries(
@@ -114,13 +114,13 @@ export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreat
  * A bind mount that is read-only *and* noexec. The engine's own bind mounts cannot say noexec, and its `ReadOnly` flag would mount
  * again without it; an anonymous volume of the `local` driver can, and goes away with its container.
  */
-function boundDirectory({ source, target }: BoundDirectory): Docker.MountSettings {
+function boundDirectory({ source, target }: BoundDirectory, labels: ContainerInputs["labels"]): Docker.MountSettings {
   return {
     Type: "volume",
     Target: target,
     VolumeOptions: {
       NoCopy: true,
-      Labels: {},
+      Labels: labels,
       DriverConfig: { Name: "local", Options: { type: "none", device: source, o: "bind,ro,noexec,nosuid,nodev" } },
     },
   } as unknown as Docker.MountSettings;

@@ -24,10 +24,11 @@ import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { Sandbox, SandboxProvider } from "../ports.ts";
 import { AttachStream } from "./attach-stream.ts";
+import type { ContainerRemover } from "./container-remover.ts";
 import { compileContainer } from "./container-config.ts";
 import type { BoundDirectory } from "./container-config.ts";
 import { DockerSandbox } from "./docker-sandbox.ts";
-import { removeContainer, sandboxUnavailable } from "./engine.ts";
+import { neverReached, sandboxUnavailable } from "./engine.ts";
 import { LABEL } from "./labels.ts";
 import { resolveReadable } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
@@ -48,6 +49,7 @@ const FRAME_SLACK_BYTES = 512 * 2 ** 10;
 
 export interface DockerProviderDeps {
   readonly docker: Docker;
+  readonly remover: ContainerRemover;
   readonly architecture: Architecture;
   /** Id of the sandbox image for a line of Node, or `undefined` when it is not there. */
   readonly imageIdFor: (nodeMajor: number) => string | undefined;
@@ -90,7 +92,7 @@ export class DockerSandboxProvider implements SandboxProvider {
   }
 
   async #start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox> {
-    const { architecture, docker, imageIdFor, labels, runDirectory, uids } = this.#deps;
+    const { architecture, docker, imageIdFor, labels, remover, runDirectory, uids } = this.#deps;
     const imageId = imageIdFor(policy.nodeMajor);
     if (imageId === undefined) throw sandboxUnavailable({ statusCode: 404 });
     const lease = uids.take();
@@ -115,10 +117,12 @@ export class DockerSandboxProvider implements SandboxProvider {
       etcFiles: runDirectory.etcFiles,
     });
     signal.throwIfAborted();
-    // Deferred before the call: a create that fails half-way, or answers late, may still have made the container.
-    cleanup.defer("remove the container", () => removeContainer(docker, name));
     const creating = docker.createContainer({ name, ...options });
-    cleanup.defer("await the create call", () => creating.catch(() => undefined));
+    // A create that fails half-way, or answers late, may still have made the container.
+    cleanup.defer("remove the container", async () => {
+      const failure = await creating.then(() => undefined, (error: unknown) => error);
+      if (!neverReached(failure)) await remover.remove(name);
+    });
     const container = await within(creating, ENGINE_TIMEOUT_MS, "creating the container");
     signal.throwIfAborted();
 

@@ -10,7 +10,7 @@ import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
 
 import { ArchiveReader } from "../../bridge/archive-reader.ts";
-import { archivedSchema, finishedSchema } from "../../bridge/protocol.ts";
+import { archivedSchema, finishedSchema, SANDBOX_PATHS } from "../../bridge/protocol.ts";
 import type { CloseParams, ExecuteParams, Finished } from "../../bridge/protocol.ts";
 import type { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { OutputFile } from "../../domain/execution.ts";
@@ -86,7 +86,7 @@ export class DockerSandbox implements Sandbox {
       language: policy.language,
       files: files.writable,
       args: program.args,
-      env: program.env,
+      env: { ...standardEnvironment(policy), ...program.env },
       allowedModules: policy.guards.allowedModules,
       denyCodeGeneration: policy.guards.denyCodeGeneration,
       maxResultBytes: policy.limits.resultBytes,
@@ -163,6 +163,13 @@ export class DockerSandbox implements Sandbox {
     await container.kill({ signal: "SIGKILL" }).catch(() => undefined);
     await within(attach.ended, LAST_OUTPUT_TIMEOUT_MS, "the last output").catch(() => undefined);
   }
+}
+
+/** What every program finds in its environment; a request can override it. Nothing of the host's or the service's is in it. */
+function standardEnvironment({ permissions }: EffectivePolicy): Record<string, string> {
+  const [writable] = permissions.fileSystem.write;
+  const folder = writable === undefined ? SANDBOX_PATHS.workspace : `${SANDBOX_PATHS.workspace}/${writable.path}`;
+  return { HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
 }
 
 const SKIP_REASONS: Readonly<Record<"not_a_file" | "over_limit" | "unreadable", (policy: EffectivePolicy) => string>> = {

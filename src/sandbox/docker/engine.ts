@@ -5,19 +5,26 @@
  * removed by its name, which the service chooses.
  */
 
+import { Agent } from "node:http";
+
 import Docker from "dockerode";
 
 import { AppError, StartupError } from "../../domain/errors.ts";
+
+export const DEFAULT_ENGINE_SOCKET = "/var/run/docker.sock";
 
 /** Seconds after which an engine that is away is worth another try. */
 const RETRY_AFTER_SECONDS = 5;
 
 /** A client for the engine at `dockerHost` (`unix:///path`, `tcp://host:port`); the default is the local engine's socket. */
-export function connectEngine(dockerHost: string | undefined): Docker {
-  if (dockerHost === undefined) return new Docker({ socketPath: "/var/run/docker.sock" });
+export function connectEngine(dockerHost = `unix://${DEFAULT_ENGINE_SOCKET}`): Docker {
+  // A connection for each call: one that is kept would fail the first call after a restart of the engine, whatever that call did.
+  const connection = { agent: new Agent({ keepAlive: false }) };
   const url = URL.canParse(dockerHost) ? new URL(dockerHost) : undefined;
-  if (url?.protocol === "unix:") return new Docker({ socketPath: url.pathname });
-  if (url?.protocol === "tcp:" || url?.protocol === "http:") return new Docker({ protocol: "http", host: url.hostname, port: Number(url.port === "" ? 2375 : url.port) });
+  if (url?.protocol === "unix:") return new Docker({ ...connection, socketPath: url.pathname });
+  if (url?.protocol === "tcp:" || url?.protocol === "http:") {
+    return new Docker({ ...connection, protocol: "http", host: url.hostname, port: Number(url.port === "" ? 2375 : url.port) });
+  }
   throw new StartupError([`environment: DOCKER_HOST: expected unix:///path or tcp://host:port, got ${JSON.stringify(dockerHost)}`]);
 }
 
@@ -29,6 +36,12 @@ export function engineStatus(error: unknown): number | undefined {
 
 /** True when what was asked for is not there. */
 export const isNotFound = (error: unknown): boolean => engineStatus(error) === 404;
+
+/** True when a call failed before the engine had a chance to act on it. */
+export function neverReached(error: unknown): boolean {
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  return code === "ECONNREFUSED" || code === "ENOENT" || code === "EACCES";
+}
 
 /** The engine's failure as an error of the API. The engine's own words go to the log with `cause`, not to the caller. */
 export function sandboxUnavailable(error: unknown): AppError {

@@ -16,10 +16,11 @@ import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { SandboxProvider } from "../ports.ts";
+import { ContainerRemover } from "./container-remover.ts";
 import { runCanary } from "./canary.ts";
 import type { LayerState } from "./canary.ts";
 import { DockerSandboxProvider } from "./docker-provider.ts";
-import { connectEngine, engineStatus } from "./engine.ts";
+import { connectEngine, DEFAULT_ENGINE_SOCKET, engineStatus } from "./engine.ts";
 import { engineArchitecture } from "./image/architecture.ts";
 import { findImage } from "./image/find-image.ts";
 import { LABEL } from "./labels.ts";
@@ -30,7 +31,6 @@ import { UidLease } from "./uid-lease.ts";
 
 /** How long the engine may take to answer at the start. */
 const ENGINE_ANSWER_TIMEOUT_MS = 15_000;
-const DEFAULT_ENGINE_SOCKET = "/var/run/docker.sock";
 
 export interface Sandboxes {
   readonly provider: SandboxProvider;
@@ -40,6 +40,8 @@ export interface Sandboxes {
   readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
   readonly layers: readonly LayerState[];
   readonly ping: () => Promise<unknown>;
+  /** Ends the waiting for an engine that is away: what cannot be removed now is left to the next start. */
+  giveUp(): void;
   /** Gives back everything that the engine and the host hold for this instance. */
   close(): Promise<void>;
 }
@@ -116,8 +118,10 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
   const uids = await UidLease.acquire(docker, { imageId, labels: { ...labels, [LABEL.kind]: "uid-lease" } });
   cleanup.defer("give the user ids back", () => uids.release());
 
+  const remover = new ContainerRemover(docker);
   const provider = new DockerSandboxProvider({
     docker,
+    remover,
     architecture,
     imageIdFor: (nodeMajor) => found.get(nodeMajor),
     runDirectory,
@@ -129,7 +133,7 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     },
   });
   const layers = await proveLayers(provider, first);
-  return { provider, runtimes: usable, engine, images, layers, ping: () => docker.ping(), close: () => cleanup.close() };
+  return { provider, runtimes: usable, engine, images, layers, ping: () => docker.ping(), giveUp: () => { remover.close(); }, close: () => cleanup.close() };
 }
 
 async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sandboxes["engine"]> {

@@ -1,0 +1,18 @@
+/**
+ * The labels that tell an image of ours from others, and a current one from a stale one.
+ */
+
+export const LABELS = {
+  /** On everything that is made here, containers and layers of interrupted builds included. */
+  prefix: "code-mode.image.prefix",
+  /** Hash of what the base is made from; on the base and on what is built on it. */
+  base: "code-mode.image.base",
+  /** Hash of all sources; on finished sandbox images only. */
+  sources: "code-mode.image.sources",
+  /** The Node version, exact. */
+  version: "code-mode.image.version",
+  /** The major version that was asked for. */
+  major: "code-mode.image.major",
+  /** Where Debian's files are from, with their versions. */
+  debian: "code-mode.image.debian",
+} as const;

@@ -1,0 +1,140 @@
+/** What code in a sandbox cannot do. Attacks with native code and positive controls are the security suite's. */
+
+import assert from "node:assert/strict";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+
+import { TestService } from "../helpers/service.ts";
+
+const attempt = (expression: string): string => `await (async () => { try { await (${expression}); return "ok" } catch (error) { return error.code ?? error.name } })()`;
+
+describe("Confinement", () => {
+  let service: TestService;
+
+  before(async () => {
+    service = await TestService.start({
+      runtimes: {
+        node: { permissions: { fileSystem: { read: ["./data"], write: ["./temp"] } } },
+        forking: { permissions: { fileSystem: { write: ["./temp"] }, system: { maxProcesses: 3 } } },
+      },
+    });
+  });
+  after(() => service.close());
+
+  it("starts no process, by any function of Node", async () => {
+    const code = `const cp = require("node:child_process");
+      const spawned = (child) => new Promise((resolve, reject) => child.on("error", reject).on("spawn", resolve));
+      return {
+        sync: cp.spawnSync(process.execPath, ["-v"]).error?.code, exec: ${attempt('new Promise((resolve, reject) => cp.exec("true", (error) => error ? reject(error) : resolve()))')},
+        spawn: ${attempt("spawned(cp.spawn(process.execPath, ['-v']))")}, fork: ${attempt("spawned(cp.fork('/workspace/data/numbers.txt'))")},
+        cluster: ${attempt("spawned(require('node:cluster').fork().process)")},
+      };`;
+    const outcomes = (await service.result(code)) as Record<string, string>;
+    for (const [name, outcome] of Object.entries(outcomes)) assert.match(outcome, /^(EPERM|ENOENT)$/, `${name}: ${outcome}`);
+    assert.equal(outcomes["sync"], "EPERM");
+  });
+
+  it("lets threads, workers and WebAssembly work", async () => {
+    const code = `const { Worker } = require("node:worker_threads"); const crypto = require("node:crypto"); const zlib = require("node:zlib");
+      const answer = await new Promise((resolve, reject) => new Worker('require("node:worker_threads").parentPort.postMessage(6 * 7)', { eval: true }).on("message", resolve).on("error", reject));
+      const key = await new Promise((resolve, reject) => crypto.scrypt("a", "b", 16, (error, key) => error ? reject(error) : resolve(key.length)));
+      const wasm = new WebAssembly.Instance(new WebAssembly.Module(new Uint8Array([0,97,115,109,1,0,0,0,1,5,1,96,0,1,127,3,2,1,0,7,5,1,1,102,0,0,10,6,1,4,0,65,42,11]))).exports.f();
+      return [answer, key, wasm, zlib.gunzipSync(zlib.gzipSync("x")).toString()];`;
+    assert.deepEqual(await service.result(code), [42, 16, 42, "x"]);
+  });
+
+  it("starts processes where the runtime allows them, within its number of tasks", async () => {
+    const code = `const { spawnSync, spawn } = require("node:child_process");
+      const one = spawnSync(process.execPath, ["-p", "6 * 7"]).stdout.toString().trim();
+      let started = 0;
+      const results = await Promise.all(Array.from({ length: 60 }, () => new Promise((resolve) => {
+        const child = spawn(process.execPath, ["-e", "setTimeout(() => {}, 500)"], { stdio: "ignore" });
+        child.on("error", (error) => resolve(error.code)).on("spawn", () => { started += 1; resolve("ok"); });
+      })));
+      return { one, failed: results.filter((result) => result !== "ok").length > 0 };`;
+    const execution = await service.run(code, { runtime: "forking", timeoutMs: 20_000 });
+    assert.notEqual(execution.status, "killed", JSON.stringify(execution));
+    if (execution.status === "completed") assert.deepEqual(execution.result, { one: "42", failed: true });
+  });
+
+  it("reaches no network: not the host, not the service, not another address", async () => {
+    const listener = createServer((_request, response) => response.end("reached"));
+    await new Promise<void>((resolve) => listener.listen(0, "127.0.0.1", resolve));
+    const { port } = listener.address() as AddressInfo;
+    try {
+      // The control: from here it is reachable.
+      assert.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), "reached");
+      const connect = (host: string, to: number): string =>
+        attempt(`new Promise((resolve, reject) => require("node:net").connect(${to}, "${host}").on("connect", resolve).on("error", reject))`);
+      const code = `return [${connect("127.0.0.1", port)}, ${connect("127.0.0.1", Number(new URL(service.url).port))}, ${connect("172.17.0.1", port)}, ${connect("10.0.0.1", 80)}, ${connect("::1", port)}, ${attempt(`fetch("http://localhost:${port}").catch((error) => { throw error.cause })`)},
+        ${attempt('require("node:dns").promises.lookup("example.com")')}, ${attempt('new Promise((resolve, reject) => { const socket = require("node:dgram").createSocket("udp4"); socket.send("x", 53, "10.0.0.1", (error) => error ? reject(error) : resolve()); })')}];`;
+      assert.deepEqual(await service.result(code), ["ECONNREFUSED", "ECONNREFUSED", "ENETUNREACH", "ENETUNREACH", "ECONNREFUSED", "ECONNREFUSED", "EAI_AGAIN", "ENETUNREACH"]);
+    } finally {
+      listener.close();
+    }
+  });
+
+  it("has a loopback of its own, on which servers work", async () => {
+    const code = `const http = require("node:http");
+      const server = http.createServer((request, response) => response.end("own")).listen(0);
+      const text = await (await fetch("http://localhost:" + server.address().port)).text();
+      server.close();
+      return text;`;
+    assert.equal(await service.result(code), "own");
+  });
+
+  it("knows nothing of the host: environment, processes, command line, users", async () => {
+    process.env["CODE_MODE_TEST_SECRET_IN_HOST"] = "leaked";
+    try {
+      const code = `const fs = require("node:fs"); const os = require("node:os");
+        const read = (file) => { try { return fs.readFileSync(file, "utf8"); } catch (error) { return error.code; } };
+        return { env: process.env, pids: fs.readdirSync("/proc").filter((name) => /^\\d+$/.test(name)), hostname: os.hostname(), environ: read("/proc/1/environ"), kernelCommandLine: read("/proc/cmdline"), passwd: read("/etc/passwd"), shadow: read("/etc/shadow"), kcore: read("/proc/kcore").slice(0, 10) };`;
+      const seen = (await service.result(code, { env: { GIVEN: "yes" } })) as Record<string, unknown>;
+      assert.deepEqual(seen["env"], { HOME: "/workspace/temp", TMPDIR: "/workspace/temp", LANG: "C.UTF-8", GIVEN: "yes" });
+      assert.deepEqual(seen["pids"], ["1"]);
+      assert.equal(seen["hostname"], "sandbox");
+      assert.equal(seen["environ"], "EACCES");
+      assert.equal(seen["kernelCommandLine"], "");
+      assert.equal(seen["shadow"], "ENOENT");
+      assert.doesNotMatch(String(seen["passwd"]), /bash|\/bin\/sh\b/);
+      assert.doesNotMatch(JSON.stringify(seen), /leaked/);
+    } finally {
+      delete process.env["CODE_MODE_TEST_SECRET_IN_HOST"];
+    }
+  });
+
+  it("cannot read, overwrite or replace its runtime", async () => {
+    const code = `const fs = require("node:fs");
+      return [${attempt('fs.openSync("/proc/self/mem", "r+")')}, ${attempt("fs.readFileSync(process.execPath)")}, ${attempt('fs.writeFileSync("/opt/code-mode/runner.cjs", "x")')}, ${attempt('fs.chmodSync(process.execPath, 0o777)')}];`;
+    const outcomes = (await service.result(code)) as string[];
+    for (const outcome of outcomes) assert.match(outcome, /^(EACCES|EPERM|EROFS)$/);
+  });
+
+  it("loads no native code from a writable place", async () => {
+    // An ELF header is enough: noexec refuses the mapping before the loader looks further.
+    const code = `const fs = require("node:fs"); const source = "/usr/lib/" + fs.readdirSync("/usr/lib").find((name) => name.endsWith("-linux-gnu")) + "/libm.so.6";
+      fs.copyFileSync(source, "temp/evil.node");
+      try { process.dlopen({ exports: {} }, "/workspace/temp/evil.node"); return "loaded"; } catch (error) { return error.message; }`;
+    assert.match((await service.result(code)) as string, /failed to map segment|Operation not permitted/);
+    // The control: the same library from its own place can be mapped, and fails only for not being a Node module.
+    const control = `try { process.dlopen({ exports: {} }, "/usr/lib/" + require("node:fs").readdirSync("/usr/lib").find((name) => name.endsWith("-linux-gnu")) + "/libm.so.6"); return "loaded"; } catch (error) { return error.message; }`;
+    assert.match((await service.result(control)) as string, /self-register|loaded/);
+  });
+
+  it("gives two live sandboxes different users, processes and workspaces", async () => {
+    const code = `const fs = require("node:fs"); fs.writeFileSync("temp/mine", "x"); await new Promise((resolve) => setTimeout(resolve, 1500));
+      return { uid: process.getuid(), gid: process.getgid(), files: fs.readdirSync("temp"), pids: fs.readdirSync("/proc").filter((name) => /^\\d+$/.test(name)) };`;
+    const [one, two] = (await Promise.all([service.result(code), service.result(code)])) as { uid: number; gid: number; files: string[]; pids: string[] }[];
+    assert.ok(one !== undefined && two !== undefined);
+    assert.notEqual(one.uid, two.uid);
+    for (const { files, gid, pids, uid } of [one, two]) {
+      assert.ok(uid >= 20_000 && uid < 65_536);
+      assert.deepEqual([gid, files, pids], [uid, ["mine"], ["1"]]);
+    }
+  });
+
+  it("runs each program in a container of its own, gone after it", async () => {
+    assert.equal(await service.result("globalThis.left = 1; return typeof globalThis.before"), "undefined");
+    assert.equal(await service.result("return typeof globalThis.left"), "undefined");
+  });
+});
