@@ -75,7 +75,11 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     logger,
     checkRequest: checkInputFiles,
   });
-  cleanup.defer("end the executions", () => manager.close(config.shutdownGraceMs, () => { sandboxes.giveUp(); }));
+  cleanup.defer("end the executions", () =>
+    manager.close(config.shutdownGraceMs, () => {
+      sandboxes.giveUp();
+    }),
+  );
 
   const version = packageVersion();
   const health = new Health({
@@ -87,7 +91,15 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     managerStatus: () => manager.status(),
   });
   const authenticator = new Authenticator(config.keys.map(({ key, name }) => ({ name, key, scopes: ["execute"] })));
-  const http = createHttpApp({ manager, health, authenticator, allowedHosts: config.allowedHosts, maxBodyBytes: config.maxBodyBytes, version, logger });
+  const http = createHttpApp({
+    manager,
+    health,
+    authenticator,
+    allowedHosts: config.allowedHosts,
+    maxBodyBytes: config.maxBodyBytes,
+    version,
+    logger,
+  });
   const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, http);
   const url = await listen(server, config);
   logger.info({ url, runtimes: [...runtimes.keys()] }, `Code Mode ${version} listens on ${url}`);

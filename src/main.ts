@@ -18,6 +18,10 @@ try {
     process.stderr.write(`code-mode cannot start:\n${error.problems.map((problem) => `  - ${problem}\n`).join("")}`);
     process.exit(CONFIGURATION_EXIT_CODE);
   }
-  process.stderr.write(error instanceof ImageBuildError ? `code-mode: ${error.message}\n` : `code-mode: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
+  process.stderr.write(
+    error instanceof ImageBuildError
+      ? `code-mode: ${error.message}\n`
+      : `code-mode: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+  );
   process.exit(1);
 }

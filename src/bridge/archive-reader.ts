@@ -61,7 +61,8 @@ export class ArchiveReader {
       stream.on("error", () => undefined);
       stream.on("end", () => {
         if (refusal === undefined) this.#keep(header, Buffer.concat(chunks));
-        else if (refusal.path !== undefined) this.#files.set(refusal.path, { path: refusal.path, size: header.size, error: refusal.reason });
+        else if (refusal.path !== undefined)
+          this.#files.set(refusal.path, { path: refusal.path, size: header.size, error: refusal.reason });
         next();
       });
       stream.resume();
@@ -109,7 +110,8 @@ export class ArchiveReader {
     if (!check.ok) return refuse(`the name ${check.problem}`);
     if (header.type !== "file") return refuse(`is no regular file but a ${header.type}`);
     if (!this.#caps.roots.some((root) => isWithin(path, root) && path !== root)) return refuse("lies outside the writable folders");
-    if (this.#bytes + header.size > this.#caps.maxBytes) return refuse(`the output files together are larger than ${this.#caps.maxBytes} bytes`);
+    if (this.#bytes + header.size > this.#caps.maxBytes)
+      return refuse(`the output files together are larger than ${this.#caps.maxBytes} bytes`);
     this.#bytes += header.size;
     return undefined;
   }

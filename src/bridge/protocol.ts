@@ -46,7 +46,9 @@ export interface InspectParams {
 /** The answer to `inspect`, in the order asked. A path that cannot be stat'ed has an `error`. Numbers are decimal strings (64 bits). */
 export const inspectResultSchema = z.strictObject({
   identities: z
-    .array(z.union([z.strictObject({ device: z.string().max(24), inode: z.string().max(24) }), z.strictObject({ error: z.string().max(256) })]))
+    .array(
+      z.union([z.strictObject({ device: z.string().max(24), inode: z.string().max(24) }), z.strictObject({ error: z.string().max(256) })]),
+    )
     .max(256),
 });
 export type InspectResult = z.infer<typeof inspectResultSchema>;
@@ -103,7 +105,13 @@ export interface CollectParams {
 /** `archived`, from the runner, after the last archive frame: what matched and was left out. */
 export const archivedSchema = z.strictObject({
   skipped: z
-    .array(z.strictObject({ path: z.string().max(4096), sizeBytes: z.int().nonnegative(), reason: z.enum(["not_a_file", "over_limit", "unreadable"]) }))
+    .array(
+      z.strictObject({
+        path: z.string().max(4096),
+        sizeBytes: z.int().nonnegative(),
+        reason: z.enum(["not_a_file", "over_limit", "unreadable"]),
+      }),
+    )
     .max(1000),
 });
 export type Archived = z.infer<typeof archivedSchema>;

@@ -20,7 +20,11 @@ const integer = (min: number, max: number): z.ZodType<number> =>
 /** A key without a name holds no colon: else `name:tooshort` would be taken for one. */
 const KEY_PAIR = /^(?:([A-Za-z0-9_.@-]{1,64}):|(?!.*:))([\x21-\x2b\x2d-\x7e]{16,256})$/;
 
-const listed = (text: string): string[] => text.split(",").map((entry) => entry.trim()).filter((entry) => entry !== "");
+const listed = (text: string): string[] =>
+  text
+    .split(",")
+    .map((entry) => entry.trim())
+    .filter((entry) => entry !== "");
 
 /** A key for a quick start, as given in the environment. */
 export interface QuickStartKey {
@@ -31,10 +35,26 @@ export interface QuickStartKey {
 const variables = {
   CODE_MODE_HOST: z.string().min(1).default("127.0.0.1").describe("Address to listen on. Anything but loopback needs a key"),
   CODE_MODE_PORT: integer(0, 65_535).default(3210).describe("Port to listen on; 0 takes a free one"),
-  CODE_MODE_ALLOWED_HOSTS: z.string().default("").transform(listed).describe("Further names that a Host or Origin header may bear, separated by commas: those of a reverse proxy"),
-  CODE_MODE_CONFIG_DIR: z.string().min(1).optional().describe("Folder of runtimes.json. Default: ./config if it is there, else the one of the package"),
-  CODE_MODE_WORKSPACE_ROOT: z.string().min(1).optional().describe("Folder that the paths of runtimes.json are relative to. Default: workspace beside the configuration folder"),
-  CODE_MODE_STATE_DIR: z.string().min(1).optional().describe("Folder for the sockets and files of running executions. Default: $XDG_STATE_HOME/code-mode or ~/.local/state/code-mode"),
+  CODE_MODE_ALLOWED_HOSTS: z
+    .string()
+    .default("")
+    .transform(listed)
+    .describe("Further names that a Host or Origin header may bear, separated by commas: those of a reverse proxy"),
+  CODE_MODE_CONFIG_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Folder of runtimes.json. Default: ./config if it is there, else the one of the package"),
+  CODE_MODE_WORKSPACE_ROOT: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Folder that the paths of runtimes.json are relative to. Default: workspace beside the configuration folder"),
+  CODE_MODE_STATE_DIR: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("Folder for the sockets and files of running executions. Default: $XDG_STATE_HOME/code-mode or ~/.local/state/code-mode"),
   CODE_MODE_API_KEYS: z
     .string()
     .default("")
@@ -42,7 +62,10 @@ const variables = {
       listed(text).flatMap((entry, index) => {
         const [, name = index === 0 ? "default" : `key-${index + 1}`, key] = KEY_PAIR.exec(entry) ?? [];
         if (key !== undefined) return [{ name, key }];
-        context.addIssue({ code: "custom", message: `expected name:key pairs separated by commas, each key of 16 to 256 printable characters; entry ${index + 1} is none` });
+        context.addIssue({
+          code: "custom",
+          message: `expected name:key pairs separated by commas, each key of 16 to 256 printable characters; entry ${index + 1} is none`,
+        });
         return [];
       }),
     )
@@ -50,11 +73,20 @@ const variables = {
   CODE_MODE_MAX_RUNNING: integer(1, 10_000).default(16).describe("Executions that run at once"),
   CODE_MODE_MAX_STARTING: integer(1, 1000).default(4).describe("Containers that start at once"),
   CODE_MODE_MAX_QUEUED: integer(0, 100_000).default(256).describe("Executions that wait for a slot; more get QUEUE_FULL"),
-  CODE_MODE_MAX_BODY_BYTES: integer(1024, 1_073_741_824).default(32 * 2 ** 20).describe("Largest request body"),
-  CODE_MODE_SHUTDOWN_GRACE_MS: integer(0, 600_000).default(10_000).describe("How long a shutdown waits for running executions before it cancels them"),
-  CODE_MODE_RESULT_TTL_MS: integer(0, 86_400_000).default(300_000).describe("How long the result of an execution can be fetched after its end"),
+  CODE_MODE_MAX_BODY_BYTES: integer(1024, 1_073_741_824)
+    .default(32 * 2 ** 20)
+    .describe("Largest request body"),
+  CODE_MODE_SHUTDOWN_GRACE_MS: integer(0, 600_000)
+    .default(10_000)
+    .describe("How long a shutdown waits for running executions before it cancels them"),
+  CODE_MODE_RESULT_TTL_MS: integer(0, 86_400_000)
+    .default(300_000)
+    .describe("How long the result of an execution can be fetched after its end"),
   DOCKER_HOST: z.string().min(1).optional().describe("The engine: unix:///path or tcp://host:port. Default: unix:///var/run/docker.sock"),
-  LOG_LEVEL: z.enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"]).default("info").describe("Least severe level that is logged"),
+  LOG_LEVEL: z
+    .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
+    .default("info")
+    .describe("Least severe level that is logged"),
 } as const;
 
 /** The variables with their schemas and descriptions; the configuration reference is made from it. */
@@ -107,7 +139,10 @@ export function readEnvironment(options: { env?: NodeJS.ProcessEnv; cwd?: string
     configDir,
     runtimesFile: path.join(configDir, "runtimes.json"),
     workspaceRoot: path.resolve(cwd, values.CODE_MODE_WORKSPACE_ROOT ?? path.join(configDir, "..", "workspace")),
-    stateDir: path.resolve(cwd, values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(env["HOME"] ?? homedir(), ".local", "state"), "code-mode")),
+    stateDir: path.resolve(
+      cwd,
+      values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(env["HOME"] ?? homedir(), ".local", "state"), "code-mode"),
+    ),
     keys: values.CODE_MODE_API_KEYS,
     maxRunning: values.CODE_MODE_MAX_RUNNING,
     maxStarting: values.CODE_MODE_MAX_STARTING,

@@ -31,7 +31,11 @@ const runtimeSchema = z.strictObject({
     .describe("Line of Node"),
   timeout: z.int().min(1).max(86_400_000).default(30_000).describe("Milliseconds that a program may run"),
   memoryLimit: memorySchema.default(512 * 2 ** 20).describe('Memory of the sandbox, its writable folders included: "512MB" or bytes'),
-  allowedModules: z.array(z.string().min(1).max(214)).max(1024).default(["*"]).describe('Modules that an import may name; "*" is every module of the image. A guard rail, not a boundary'),
+  allowedModules: z
+    .array(z.string().min(1).max(214))
+    .max(1024)
+    .default(["*"])
+    .describe('Modules that an import may name; "*" is every module of the image. A guard rail, not a boundary'),
   deniedOperations: z
     .array(z.enum(["eval", "Function"], { error: 'expected "eval" or "Function"; either turns off code from strings' }))
     .default([])
@@ -39,7 +43,11 @@ const runtimeSchema = z.strictObject({
   sandboxType: z.enum(["container", "vm2"]).default("container").describe('"container"; "vm2" is read as "container", with a warning'),
   permissions: permissionsSchema.default({}),
   limits: runtimeLimitsSchema.default({}),
-  engineRuntime: z.string().regex(/^[A-Za-z0-9_.-]{1,64}$/).optional().describe("Runtime of the engine: runc, crun, runsc; default: the engine's own"),
+  engineRuntime: z
+    .string()
+    .regex(/^[A-Za-z0-9_.-]{1,64}$/)
+    .optional()
+    .describe("Runtime of the engine: runc, crun, runsc; default: the engine's own"),
   packages: z.array(z.string().min(1).max(128)).default([]).describe("Debian packages that the image build adds"),
   modules: z.array(z.string().min(1).max(214)).default([]).describe("npm modules that the image build adds"),
 });
@@ -47,7 +55,10 @@ const runtimeSchema = z.strictObject({
 /** The whole file. */
 export const runtimesFileSchema = z.strictObject({
   $schema: z.string().optional(),
-  runtimes: z.record(z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: "a runtime's key is letters, digits, _ . and -" }), runtimeSchema),
+  runtimes: z.record(
+    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: "a runtime's key is letters, digits, _ . and -" }),
+    runtimeSchema,
+  ),
 });
 type RuntimeInput = z.infer<typeof runtimeSchema>;
 
@@ -63,7 +74,12 @@ export async function loadRuntimes(file: string): Promise<LoadedRuntimes> {
   try {
     text = await readFile(file, "utf8");
   } catch (error) {
-    throw new StartupError([`${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"}). Set CODE_MODE_CONFIG_DIR to the folder that holds runtimes.json.`], error);
+    throw new StartupError(
+      [
+        `${file}: cannot be read (${(error as NodeJS.ErrnoException).code ?? "unknown error"}). Set CODE_MODE_CONFIG_DIR to the folder that holds runtimes.json.`,
+      ],
+      error,
+    );
   }
   return parseRuntimes(text, file);
 }
@@ -78,7 +94,11 @@ export function parseRuntimes(text: string, file: string): LoadedRuntimes {
   }
   const parsed = runtimesFileSchema.safeParse(json);
   if (!parsed.success) {
-    throw new StartupError(parsed.error.issues.flatMap((issue) => problemsOf(issue, "is no known setting").map((problem) => `${file}: ${describe(problem, json)}`)));
+    throw new StartupError(
+      parsed.error.issues.flatMap((issue) =>
+        problemsOf(issue, "is no known setting").map((problem) => `${file}: ${describe(problem, json)}`),
+      ),
+    );
   }
 
   const problems: string[] = [];
@@ -146,7 +166,11 @@ function findUnsupported(permissions: Permissions, input: RuntimeInput): string[
     [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
     [system.allowedCommands.length > 0, "permissions.system.allowedCommands", "command allowlists are not there yet; leave it empty"],
     [fileSystem.execute.length > 0, "permissions.fileSystem.execute", "command allowlists are not there yet; leave it empty"],
-    [fileSystem.write.some((entry) => entry.persist), "permissions.fileSystem.write", '"persist" is not there yet; ask for the files with outputFiles'],
+    [
+      fileSystem.write.some((entry) => entry.persist),
+      "permissions.fileSystem.write",
+      '"persist" is not there yet; ask for the files with outputFiles',
+    ],
     [input.packages.length > 0, "packages", "packages cannot be added to the image yet; leave it empty"],
     [input.modules.length > 0, "modules", "modules cannot be added to the image yet; leave it empty"],
   ];
@@ -155,10 +179,12 @@ function findUnsupported(permissions: Permissions, input: RuntimeInput): string[
 
 /** A problem with the value that it is about. */
 function describe({ message, path }: SchemaProblem, json: unknown): string {
-  const value = path.reduce<unknown>((node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined), json);
+  const value = path.reduce<unknown>(
+    (node, key) => (typeof node === "object" && node !== null ? (node as Record<string, unknown>)[key] : undefined),
+    json,
+  );
   const shown = value === undefined ? "is missing" : `is ${clip(JSON.stringify(value))}`;
   return `${path.length === 0 ? "the file" : path.join(".")}: ${shown}: ${message}`;
 }
 
 const clip = (text: string): string => (text.length > 80 ? `${text.slice(0, 77)}...` : text);
-

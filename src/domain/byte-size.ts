@@ -17,7 +17,11 @@ export function parseByteSize(value: string | number): number | undefined {
 
 /** The shortest exact spelling of a number of bytes: `536870912` is `512MB`. */
 export function formatByteSize(bytes: number): string {
-  for (const [unit, factor] of [["GB", 2 ** 30], ["MB", 2 ** 20], ["KB", 2 ** 10]] as const) {
+  for (const [unit, factor] of [
+    ["GB", 2 ** 30],
+    ["MB", 2 ** 20],
+    ["KB", 2 ** 10],
+  ] as const) {
     if (bytes >= factor && bytes % factor === 0) return `${bytes / factor}${unit}`;
   }
   return `${bytes}B`;

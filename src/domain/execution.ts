@@ -20,7 +20,8 @@ const MAX_ARGUMENTS = 1024;
 /** The most that a runtime's own limit can be. Checked before any of them is looked at. */
 const MAX_FILES = 100_000;
 
-const withoutNul = (what: string): z.ZodString => z.string().refine((text) => !text.includes("\0"), { error: `${what} must not hold a NUL character` });
+const withoutNul = (what: string): z.ZodString =>
+  z.string().refine((text) => !text.includes("\0"), { error: `${what} must not hold a NUL character` });
 
 /** Text that becomes a workspace path in normal form. */
 const workspacePathSchema = z.string().transform((text, context) => {
@@ -53,7 +54,9 @@ export type InputFile = z.infer<typeof inputFileSchema>;
  * the deepest paths.
  */
 function filesInFiles(paths: readonly string[]): { index: number; file: string }[] {
-  const sorted = paths.map((path, index) => ({ key: `${path}/`, index })).sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.index - b.index));
+  const sorted = paths
+    .map((path, index) => ({ key: `${path}/`, index }))
+    .sort((a, b) => (a.key < b.key ? -1 : a.key > b.key ? 1 : a.index - b.index));
   let holder: string | undefined;
   return sorted.flatMap(({ index, key }) => {
     if (holder !== undefined && key !== holder && key.startsWith(holder)) return [{ index, file: holder.slice(0, -1) }];
@@ -84,7 +87,9 @@ export const executionRequestSchema = z.strictObject({
   args: z.array(withoutNul("an argument")).max(MAX_ARGUMENTS).default([]),
   env: z
     .record(
-      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, { error: "is no name of an environment variable: letters, digits and _, not starting with a digit" }),
+      z.string().regex(/^[A-Za-z_][A-Za-z0-9_]{0,255}$/, {
+        error: "is no name of an environment variable: letters, digits and _, not starting with a digit",
+      }),
       withoutNul("a value"),
     )
     .default({})
@@ -109,7 +114,7 @@ const outputFileSchema = z.union([
 ]);
 export type OutputFile = z.infer<typeof outputFileSchema>;
 
-export const denialSchema = z.object({
+const denialSchema = z.object({
   kind: z.enum(["network", "tool", "file", "process", "module"]),
   what: z.string(),
   setting: z.string().describe("The entry of the configuration that would allow it"),
@@ -137,8 +142,12 @@ export const executionSchema = z.object({
   truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }),
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),
-  toolCalls: z.array(z.object({ server: z.string(), tool: z.string(), outcome: z.enum(["ok", "error", "denied", "fallback"]), durationMs: z.number() })),
-  network: z.array(z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() })),
+  toolCalls: z.array(
+    z.object({ server: z.string(), tool: z.string(), outcome: z.enum(["ok", "error", "denied", "fallback"]), durationMs: z.number() }),
+  ),
+  network: z.array(
+    z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() }),
+  ),
   denials: z.array(denialSchema),
   files: z.array(outputFileSchema),
   usage: usageSchema,

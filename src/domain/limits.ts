@@ -21,7 +21,6 @@ export const byteSizeSchema = z
 export const MIN_MEMORY_BYTES = 64 * MIB;
 const MIN_CPUS = 0.05;
 
-// eslint-disable-next-line @typescript-eslint/explicit-function-return-type -- the inferred type says that the field is optional
 const sized = (min: number, max: number, description: string) =>
   byteSizeSchema
     .refine((bytes) => bytes >= min && bytes <= max, { error: `must be from ${formatByteSize(min)} to ${formatByteSize(max)}` })
@@ -118,9 +117,11 @@ export function compileLimits(timeoutMs: number, memoryBytes: number, input: Run
     openFiles: input.openFiles ?? 1024,
   };
   if (ceilings.timeoutMs < timeoutMs) return { field: "maxTimeoutMs", message: `is below the runtime's timeout of ${timeoutMs}` };
-  if (ceilings.memoryBytes < memoryBytes) return { field: "maxMemory", message: `is below the runtime's memoryLimit of ${formatByteSize(memoryBytes)}` };
+  if (ceilings.memoryBytes < memoryBytes)
+    return { field: "maxMemory", message: `is below the runtime's memoryLimit of ${formatByteSize(memoryBytes)}` };
   if (ceilings.cpus < cpus) return { field: "maxCpus", message: `is below cpus, ${cpus}` };
-  if (ceilings.outputBytes < outputBytes) return { field: "maxOutputBytes", message: `is below outputBytes, ${formatByteSize(outputBytes)}` };
+  if (ceilings.outputBytes < outputBytes)
+    return { field: "maxOutputBytes", message: `is below outputBytes, ${formatByteSize(outputBytes)}` };
   if (outputCeilingBytes < ceilings.outputBytes) {
     return { field: "outputCeilingBytes", message: `is below what a request may keep, ${formatByteSize(ceilings.outputBytes)}` };
   }
@@ -140,7 +141,8 @@ export function applyRequestedLimits(runtime: RuntimeLimits, requested: Requeste
   const { ceilings, defaults } = runtime;
   const problems: LimitProblem[] = [];
   const pick = (field: string, asked: number | undefined, fallback: number, ceiling: number, format: (value: number) => string): number => {
-    if (asked !== undefined && asked > ceiling) problems.push({ field, message: `${format(asked)} is above this runtime's ceiling of ${format(ceiling)}` });
+    if (asked !== undefined && asked > ceiling)
+      problems.push({ field, message: `${format(asked)} is above this runtime's ceiling of ${format(ceiling)}` });
     return asked ?? fallback;
   };
   const limits: Limits = {

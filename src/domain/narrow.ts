@@ -13,7 +13,10 @@ import type { EffectivePolicy, RuntimeDefinition } from "./runtime.ts";
  * Throws an `AppError`: `LIMIT_EXCEEDED` for a limit above its ceiling, `PERMISSION_WIDENING` for anything that the runtime does not
  * grant, `INVALID_REQUEST` for a permission entry that makes no sense.
  */
-export function narrow(runtime: RuntimeDefinition, request: Pick<ExecutionRequest, "timeoutMs" | "limits" | "permissions">): EffectivePolicy {
+export function narrow(
+  runtime: RuntimeDefinition,
+  request: Pick<ExecutionRequest, "timeoutMs" | "limits" | "permissions">,
+): EffectivePolicy {
   const { limits, problems } = applyRequestedLimits(runtime.limits, { timeoutMs: request.timeoutMs, ...request.limits });
   if (problems.length > 0) {
     throw new AppError({

@@ -8,14 +8,20 @@ import { z } from "zod";
 
 import { checkPolicyPath, isWithin, overlap } from "./sandbox-path.ts";
 
-const pathText = z.string().max(1024).describe('A path below the workspace root, such as "./data"; may end in "/**", which means the same folder');
+const pathText = z
+  .string()
+  .max(1024)
+  .describe('A path below the workspace root, such as "./data"; may end in "/**", which means the same folder');
 
 const readEntrySchema = z.union(
   [
     pathText,
     z.strictObject({
       path: pathText,
-      snapshot: z.boolean().optional().describe("Mount a capped copy of the regular files, made for each execution, instead of the folder itself"),
+      snapshot: z
+        .boolean()
+        .optional()
+        .describe("Mount a capped copy of the regular files, made for each execution, instead of the folder itself"),
     }),
   ],
   { error: 'expected a path, or an object {"path": "…", "snapshot": true}' },
@@ -29,11 +35,14 @@ const writeEntrySchema = z.union(
   { error: 'expected a path, or an object {"path": "…", "persist": true}' },
 );
 
-const portSchema = z.union([z.int().min(1).max(65_535), z.string().regex(/^\d{1,5}-\d{1,5}$/)], {
-  error: 'expected a port number from 1 to 65535, or a range such as "8000-8010"',
-});
+const PORT_FORMAT = { error: 'expected a port number from 1 to 65535, or a range such as "8000-8010"' };
+const portSchema = z.union(
+  [z.int(PORT_FORMAT).min(1, PORT_FORMAT).max(65_535, PORT_FORMAT), z.string().regex(/^\d{1,5}-\d{1,5}$/, PORT_FORMAT)],
+  PORT_FORMAT,
+);
 
-const list = <T extends z.ZodType>(entry: T, what: string): z.ZodOptional<z.ZodArray<T>> => z.array(entry).max(256).optional().describe(what);
+const list = <T extends z.ZodType>(entry: T, what: string): z.ZodOptional<z.ZodArray<T>> =>
+  z.array(entry).max(256).optional().describe(what);
 
 /** The `permissions` object as written. Each list that is left out means "none" in a runtime, and "unchanged" in a request. */
 export const permissionsSchema = z.strictObject({
@@ -53,7 +62,12 @@ export const permissionsSchema = z.strictObject({
   system: z
     .strictObject({
       allowedCommands: list(z.string().min(1).max(255), "Commands that the program can run"),
-      maxProcesses: z.int().min(1).max(64).optional().describe("Processes at once, the program's own included. 1: it can start none, though threads and workers work"),
+      maxProcesses: z
+        .int()
+        .min(1)
+        .max(64)
+        .optional()
+        .describe("Processes at once, the program's own included. 1: it can start none, though threads and workers work"),
     })
     .optional(),
 });
@@ -77,7 +91,11 @@ export interface PortRange {
 
 /** Permissions in normal form: every list there, every path checked, no two entries that get in each other's way. */
 export interface Permissions {
-  readonly fileSystem: { readonly read: readonly ReadPermission[]; readonly write: readonly WritePermission[]; readonly execute: readonly string[] };
+  readonly fileSystem: {
+    readonly read: readonly ReadPermission[];
+    readonly write: readonly WritePermission[];
+    readonly execute: readonly string[];
+  };
   readonly network: { readonly allowedHosts: readonly string[]; readonly allowedPorts: readonly PortRange[] };
   readonly system: { readonly allowedCommands: readonly string[]; readonly maxProcesses: number };
 }
@@ -96,8 +114,7 @@ export interface PermissionProblem {
 }
 
 export type PermissionResult =
-  | { readonly ok: true; readonly permissions: Permissions }
-  | { readonly ok: false; readonly problems: readonly PermissionProblem[] };
+  { readonly ok: true; readonly permissions: Permissions } | { readonly ok: false; readonly problems: readonly PermissionProblem[] };
 
 /**
  * Brings permissions to normal form; lists that are left out are taken from `base`.
@@ -126,12 +143,16 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
       const { path, persist = false } = typeof entry === "string" ? { path: entry } : entry;
       return checkPath(path, ["fileSystem", "write"], index).map((checked) => ({ path: checked, persist }));
     }) ?? base.fileSystem.write;
-  const execute = fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index)) ?? base.fileSystem.execute;
+  const execute =
+    fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index)) ?? base.fileSystem.execute;
   const allowedPorts =
     network?.allowedPorts?.flatMap((port, index) => {
       const range = parsePorts(port);
       if (range !== undefined) return [range];
-      problems.push({ entry: ["network", "allowedPorts", index], message: `the ports ${JSON.stringify(port)} are no range from 1 to 65535` });
+      problems.push({
+        entry: ["network", "allowedPorts", index],
+        message: `the ports ${JSON.stringify(port)} are no range from 1 to 65535`,
+      });
       return [];
     }) ?? base.network.allowedPorts;
 
@@ -146,7 +167,10 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
     }
     const inside = read.find((other) => overlap(entry.path, other.path));
     if (inside !== undefined) {
-      problems.push({ entry: ["fileSystem", "write", index], message: `"${entry.path}" overlaps the read entry "${inside.path}"; keep what is read and what is written apart` });
+      problems.push({
+        entry: ["fileSystem", "write", index],
+        message: `"${entry.path}" overlaps the read entry "${inside.path}"; keep what is read and what is written apart`,
+      });
     }
   });
 
@@ -168,7 +192,9 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
 function outermost(entries: readonly ReadPermission[]): ReadPermission[] {
   return entries.filter(
     (entry, index) =>
-      !entries.some((other, position) => position !== index && isWithin(entry.path, other.path) && (other.path !== entry.path || position < index)),
+      !entries.some(
+        (other, position) => position !== index && isWithin(entry.path, other.path) && (other.path !== entry.path || position < index),
+      ),
   );
 }
 
@@ -230,7 +256,10 @@ function findWidening(granted: Permissions, requested: Permissions): PermissionP
   });
   requested.network.allowedPorts.forEach(({ first, last }, index) => {
     if (!granted.network.allowedPorts.some((allowed) => allowed.first <= first && last <= allowed.last)) {
-      refuse(["network", "allowedPorts", index], `this runtime does not let programs reach port ${first === last ? String(first) : `${first}-${last}`}`);
+      refuse(
+        ["network", "allowedPorts", index],
+        `this runtime does not let programs reach port ${first === last ? String(first) : `${first}-${last}`}`,
+      );
     }
   });
   requested.system.allowedCommands.forEach((command, index) => {

@@ -99,7 +99,11 @@ export class ExecutionService {
     });
     const deadline = startDeadline(
       limits.timeoutMs,
-      () => new Termination("timed_out", `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`),
+      () =>
+        new Termination(
+          "timed_out",
+          `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`,
+        ),
     );
     const stop = AbortSignal.any([signal, deadline.signal, ceiling.signal]);
     try {
@@ -190,5 +194,9 @@ function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, outpu
 /** The output files; where the program's end left none to read, an entry that says so for each pattern that was asked for. */
 function outputFiles({ request }: ExecutionOrder, end: SandboxEnd): Execution["files"] {
   if (end.kind === "finished") return [...end.files];
-  return request.outputFiles.map((path) => ({ path, size: null, error: "no output files: the program did not end by itself, or its process was gone" }));
+  return request.outputFiles.map((path) => ({
+    path,
+    size: null,
+    error: "no output files: the program did not end by itself, or its process was gone",
+  }));
 }

@@ -96,7 +96,7 @@ function estimateBytes(execution: Execution): number {
   const files = execution.files.reduce((sum, file) => sum + ("content" in file ? file.content.length : 0) + file.path.length, 0);
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
-  return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + (JSON.stringify(execution.result) ?? "").length;
+  return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + JSON.stringify(execution.result).length;
 }
 
 /** The short form, for lists. */

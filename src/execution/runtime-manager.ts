@@ -153,7 +153,10 @@ export class RuntimeManager {
     const [first] = runtimes.values();
     const runtime = name === undefined ? first : runtimes.get(name);
     if (runtime === undefined) {
-      throw new AppError({ code: "NOT_FOUND", message: `There is no runtime ${JSON.stringify(name)}. There are: ${[...runtimes.keys()].join(", ")}.` });
+      throw new AppError({
+        code: "NOT_FOUND",
+        message: `There is no runtime ${JSON.stringify(name)}. There are: ${[...runtimes.keys()].join(", ")}.`,
+      });
     }
     if (runtime.unavailable.length > 0) {
       throw new AppError({
@@ -166,4 +169,8 @@ export class RuntimeManager {
 }
 
 const shuttingDown = (): AppError =>
-  new AppError({ code: "SHUTTING_DOWN", message: "The service shuts down and takes no more work.", retryAfterSeconds: SHUTDOWN_RETRY_SECONDS });
+  new AppError({
+    code: "SHUTTING_DOWN",
+    message: "The service shuts down and takes no more work.",
+    retryAfterSeconds: SHUTDOWN_RETRY_SECONDS,
+  });

@@ -63,13 +63,20 @@ function judgeExit(exitCode: number, oomKilled: boolean, stderr: string): Verdic
   const signal = exitCode > 128 ? (signalName(exitCode - 128) ?? null) : null;
   const ended = { result: null, exitCode: signal === null ? exitCode : null, signal };
   if (oomKilled) {
-    return { ...ended, status: "out_of_memory", error: withoutStack("OutOfMemory", "The program used more memory than its limit and was killed.") };
+    return {
+      ...ended,
+      status: "out_of_memory",
+      error: withoutStack("OutOfMemory", "The program used more memory than its limit and was killed."),
+    };
   }
   if (FATAL_EXIT_CODES.has(exitCode) && HEAP_EXHAUSTED.test(stderr)) {
     return {
       ...ended,
       status: "out_of_memory",
-      error: withoutStack("OutOfMemory", "The JavaScript heap is full, as the runtime itself reported on stderr. Ask for more memory, or keep less."),
+      error: withoutStack(
+        "OutOfMemory",
+        "The JavaScript heap is full, as the runtime itself reported on stderr. Ask for more memory, or keep less.",
+      ),
     };
   }
   if (signal !== null) {

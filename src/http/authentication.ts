@@ -57,7 +57,10 @@ export function requireScope(authenticator: Authenticator, scope: Scope): Reques
     const principal = authenticator.identify(request.headers.authorization);
     if (principal === undefined) {
       response.set("WWW-Authenticate", "Bearer");
-      throw new AppError({ code: "UNAUTHENTICATED", message: 'A key is needed: send "Authorization: Bearer <key>" with one that this service knows.' });
+      throw new AppError({
+        code: "UNAUTHENTICATED",
+        message: 'A key is needed: send "Authorization: Bearer <key>" with one that this service knows.',
+      });
     }
     if (!principal.scopes.has(scope)) {
       throw new AppError({ code: "FORBIDDEN", message: `The key "${principal.name}" lacks the scope "${scope}".` });

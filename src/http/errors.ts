@@ -27,7 +27,7 @@ const BODY_ERRORS: Readonly<Record<string, { code: ErrorCode; message: string }>
 };
 
 /** Turns anything that was thrown into an error of the table; what is not known is a bug. */
-export function toAppError(error: unknown): AppError {
+function toAppError(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const { type } = (error ?? {}) as { type?: unknown };
   const known = typeof type === "string" ? BODY_ERRORS[type] : undefined;
@@ -37,7 +37,11 @@ export function toAppError(error: unknown): AppError {
   }
   // Raised by the router for a path such as /%ff.
   if (error instanceof URIError) return new AppError({ code: "INVALID_REQUEST", message: "The path is no valid URL path.", cause: error });
-  return new AppError({ code: "INTERNAL", message: "An internal error. The service's log has the details under this request id.", cause: error });
+  return new AppError({
+    code: "INTERNAL",
+    message: "An internal error. The service's log has the details under this request id.",
+    cause: error,
+  });
 }
 
 /** Parses with a schema; every problem becomes a detail of one `INVALID_REQUEST`. */
@@ -63,5 +67,5 @@ export const handleErrors: ErrorRequestHandler = (thrown: unknown, request, resp
   }
   if (error.retryAfterSeconds !== undefined) response.set("Retry-After", String(error.retryAfterSeconds));
   const { code, details, message, status } = error;
-  response.status(status).json({ error: { code, message, details, requestId: String(request.id) } });
+  response.status(status).json({ error: { code, message, details, requestId: response.get("X-Request-Id") ?? "" } });
 };

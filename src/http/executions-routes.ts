@@ -33,7 +33,10 @@ export function executionsRoutes(options: { manager: RuntimeManager; parseBody: 
         if (!response.writableFinished) gone.abort();
       });
       const sendHead = (id: string): void => {
-        response.status(200).type("json").set({ "Location": `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
+        response
+          .status(200)
+          .type("json")
+          .set({ Location: `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
         response.flushHeaders();
       };
       // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
@@ -44,7 +47,9 @@ export function executionsRoutes(options: { manager: RuntimeManager; parseBody: 
     })
     .get((request, response) => {
       const { limit, status } = parseRequest(listQuerySchema, request.query, "query");
-      const visible = manager.list().filter((record) => maySee(principalOf(response), record) && (status === undefined || record.status === status));
+      const visible = manager
+        .list()
+        .filter((record) => maySee(principalOf(response), record) && (status === undefined || record.status === status));
       response.json({ executions: visible.slice(0, limit).map(summarize) });
     })
     .all(methodNotAllowed("GET, POST"));

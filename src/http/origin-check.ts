@@ -17,13 +17,20 @@ export function checkOrigin(allowedHosts: readonly string[]): RequestHandler {
   const names = new Set([...LOOPBACK_NAMES, ...allowedHosts.map((name) => name.toLowerCase())]);
   return (request, _response, next) => {
     const local = request.socket.localAddress?.replace(/^::ffff:/, "");
-    const isOwn = (name: string | undefined): boolean => name !== undefined && (names.has(name) || name === local || name === `[${local ?? ""}]`);
+    const isOwn = (name: string | undefined): boolean =>
+      name !== undefined && (names.has(name) || name === local || name === `[${local ?? ""}]`);
     const { host, origin } = request.headers;
     if (!isOwn(hostName(`http://${host ?? ""}`))) {
-      throw new AppError({ code: "FORBIDDEN", message: "The Host header names another host. Add the name to CODE_MODE_ALLOWED_HOSTS if it is this service's." });
+      throw new AppError({
+        code: "FORBIDDEN",
+        message: "The Host header names another host. Add the name to CODE_MODE_ALLOWED_HOSTS if it is this service's.",
+      });
     }
     if (origin !== undefined && !isOwn(hostName(origin))) {
-      throw new AppError({ code: "FORBIDDEN", message: "The Origin header names another site. Add its name to CODE_MODE_ALLOWED_HOSTS to let its pages use this service." });
+      throw new AppError({
+        code: "FORBIDDEN",
+        message: "The Origin header names another site. Add its name to CODE_MODE_ALLOWED_HOSTS to let its pages use this service.",
+      });
     }
     next();
   };

@@ -46,7 +46,9 @@ export function createHttpApp(deps: HttpDeps): Express {
         return id;
       },
       customLogLevel: (_request, response, error) => (error !== undefined || response.statusCode >= 500 ? "error" : "debug"),
-      serializers: { req: (request: { id: unknown; method: unknown; url: unknown }) => ({ id: request.id, method: request.method, url: request.url }) },
+      serializers: {
+        req: (request: { id: unknown; method: unknown; url: unknown }) => ({ id: request.id, method: request.method, url: request.url }),
+      },
     }),
   );
   app.use(helmet());
@@ -60,13 +62,19 @@ export function createHttpApp(deps: HttpDeps): Express {
       response.status(report.status === "ok" ? 200 : 503).json(report);
     })
     .all(methodNotAllowed("GET"));
-  app.get("/livez", (_request, response) => {
-    response.json({ status: "ok" });
-  });
-  app.get("/readyz", async (_request, response) => {
-    const { status } = await health.report();
-    response.status(status === "ok" ? 200 : 503).json({ status });
-  });
+  app
+    .route("/livez")
+    .get((_request, response) => {
+      response.json({ status: "ok" });
+    })
+    .all(methodNotAllowed("GET"));
+  app
+    .route("/readyz")
+    .get(async (_request, response) => {
+      const { status } = await health.report();
+      response.status(status === "ok" ? 200 : 503).json({ status });
+    })
+    .all(methodNotAllowed("GET"));
   const document = openApiDocument(version);
   app
     .route("/openapi.json")

@@ -42,10 +42,13 @@ const ALL_ZERO = /^0+$/;
 
 const failsWith = (report: CanaryReport, attempt: string, codes: readonly string[]): string | undefined => {
   const outcome = report.attempts[attempt];
-  return outcome !== undefined && codes.includes(outcome) ? undefined : `${attempt}: expected ${codes.join(" or ")}, got ${outcome ?? "nothing"}`;
+  return outcome !== undefined && codes.includes(outcome)
+    ? undefined
+    : `${attempt}: expected ${codes.join(" or ")}, got ${outcome ?? "nothing"}`;
 };
 
-const firstProblem = (...problems: readonly (string | undefined)[]): string | undefined => problems.find((problem) => problem !== undefined);
+const firstProblem = (...problems: readonly (string | undefined)[]): string | undefined =>
+  problems.find((problem) => problem !== undefined);
 
 /** Every layer, in the order in which the threat model lists them. */
 export const LAYERS: readonly Layer[] = [
@@ -54,7 +57,12 @@ export const LAYERS: readonly Layer[] = [
     title: "No capabilities",
     required: true,
     stops: "everything that needs a privilege: mounting, raw sockets, other users' files, kernel modules",
-    check: ({ status }) => firstProblem(...["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"].map((set) => (ALL_ZERO.test(status[set] ?? "") ? undefined : `${set} is ${status[set] ?? "unknown"}`))),
+    check: ({ status }) =>
+      firstProblem(
+        ...["CapEff", "CapPrm", "CapInh", "CapBnd", "CapAmb"].map((set) =>
+          ALL_ZERO.test(status[set] ?? "") ? undefined : `${set} is ${status[set] ?? "unknown"}`,
+        ),
+      ),
   },
   {
     id: "no-new-privileges",
@@ -83,7 +91,11 @@ export const LAYERS: readonly Layer[] = [
     title: "Read-only root file system",
     required: true,
     stops: "changing the runtime, planting files",
-    check: (report) => firstProblem(report.mounts["/"]?.includes("ro") === true ? undefined : "/ is not mounted read-only", failsWith(report, "write outside", ["EROFS", "EACCES"])),
+    check: (report) =>
+      firstProblem(
+        report.mounts["/"]?.includes("ro") === true ? undefined : "/ is not mounted read-only",
+        failsWith(report, "write outside", ["EROFS", "EACCES"]),
+      ),
   },
   {
     id: "noexec",
@@ -93,7 +105,9 @@ export const LAYERS: readonly Layer[] = [
     check: ({ mounts }, { writePath }) =>
       firstProblem(
         ...[writePath, "/workspace", "/run/code-mode"].flatMap((target) =>
-          ["noexec", "nosuid", "nodev"].map((flag) => (mounts[target]?.includes(flag) === true ? undefined : `${target} is mounted without ${flag}`)),
+          ["noexec", "nosuid", "nodev"].map((flag) =>
+            mounts[target]?.includes(flag) === true ? undefined : `${target} is mounted without ${flag}`,
+          ),
         ),
       ),
   },
@@ -102,7 +116,8 @@ export const LAYERS: readonly Layer[] = [
     title: "Unreadable runtime binary",
     required: true,
     stops: "overwriting the runtime's code through /proc/self/mem, core dumps",
-    check: (report) => firstProblem(failsWith(report, "open /proc/self/mem", ["EACCES", "EPERM"]), failsWith(report, "read the runtime", ["EACCES"])),
+    check: (report) =>
+      firstProblem(failsWith(report, "open /proc/self/mem", ["EACCES", "EPERM"]), failsWith(report, "read the runtime", ["EACCES"])),
   },
   {
     id: "no-network",
@@ -124,20 +139,25 @@ export const LAYERS: readonly Layer[] = [
     required: true,
     stops: "writable memory outside the caps",
     check: (report) =>
-      firstProblem(report.mounts["/dev/shm"] === undefined ? undefined : "/dev/shm is mounted", failsWith(report, "write /dev", ["EROFS", "EACCES", "EPERM", "ENOENT"])),
+      firstProblem(
+        report.mounts["/dev/shm"] === undefined ? undefined : "/dev/shm is mounted",
+        failsWith(report, "write /dev", ["EROFS", "EACCES", "EPERM", "ENOENT"]),
+      ),
   },
   {
     id: "memory",
     title: "Memory limit",
     required: true,
     stops: "exhausting the host's memory",
-    check: ({ memoryLimitBytes }, { memoryBytes }) => (memoryLimitBytes === memoryBytes ? undefined : `the limit is ${memoryLimitBytes ?? "unknown"}, not ${memoryBytes}`),
+    check: ({ memoryLimitBytes }, { memoryBytes }) =>
+      memoryLimitBytes === memoryBytes ? undefined : `the limit is ${memoryLimitBytes ?? "unknown"}, not ${memoryBytes}`,
   },
   {
     id: "pids",
     title: "Process and thread limit",
     required: true,
     stops: "exhausting the host's process table",
-    check: (report, { pidsLimit }) => (report.pidsLimit === pidsLimit ? undefined : `the limit is ${report.pidsLimit ?? "unknown"}, not ${pidsLimit}`),
+    check: (report, { pidsLimit }) =>
+      report.pidsLimit === pidsLimit ? undefined : `the limit is ${report.pidsLimit ?? "unknown"}, not ${pidsLimit}`,
   },
 ];

@@ -22,7 +22,7 @@ import { LABEL } from "../../src/sandbox/docker/labels.ts";
 export const docker: Docker = connectEngine(process.env["DOCKER_HOST"]);
 
 /** The permissions of the runtime `node` in the tests' configuration. */
-export const DEFAULT_PERMISSIONS = {
+const DEFAULT_PERMISSIONS = {
   fileSystem: { read: ["./data", "./config"], write: ["./temp"], execute: [] },
   network: { allowedHosts: [], allowedPorts: [] },
   system: { allowedCommands: [], maxProcesses: 1 },
@@ -43,7 +43,12 @@ export interface Answer<T = Execution> {
 }
 
 export interface ErrorBody {
-  readonly error: { readonly code: string; readonly message: string; readonly details: { path: string; message: string }[]; readonly requestId: string };
+  readonly error: {
+    readonly code: string;
+    readonly message: string;
+    readonly details: { path: string; message: string }[];
+    readonly requestId: string;
+  };
 }
 
 /** A folder below the system's for temporary files, with a short name since unix sockets live in it. */
@@ -105,7 +110,7 @@ export class TestService {
     const response = await fetch(`${this.url}/v1/executions`, {
       method: "POST",
       ...init,
-      headers: { "content-type": "application/json", ...init.headers },
+      headers: { "content-type": "application/json", ...(init.headers as Record<string, string> | undefined) },
       body: typeof body === "string" ? body : JSON.stringify(body),
     });
     return { status: response.status, headers: response.headers, body: (await response.json()) as T };
@@ -140,8 +145,8 @@ export class TestService {
     await this.#app.close();
     try {
       assert.deepEqual(await this.#containers(), [], "containers are left");
-      const { Volumes: volumes } = await docker.listVolumes({ filters: JSON.stringify({ label: [`${LABEL.runDirectory}`] }) });
-      const own = (volumes ?? []).filter((volume) => volume.Labels[LABEL.runDirectory]?.startsWith(this.folder));
+      const { Volumes: volumes } = await docker.listVolumes({ filters: JSON.stringify({ label: [LABEL.runDirectory] }) });
+      const own = volumes.filter((volume) => volume.Labels[LABEL.runDirectory]?.startsWith(this.folder));
       assert.deepEqual(own, [], "volumes are left");
       assert.deepEqual(await readdir(path.join(this.folder, "state")), [], "the state folder is not empty");
     } finally {

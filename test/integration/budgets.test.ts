@@ -18,7 +18,8 @@ const SOCKET = `
   const finished = (result) => message({ jsonrpc: "2.0", method: "finished", params: { result, error: null, exitCode: 0 } });
 `;
 
-const flood = (piece: string): string => `${SOCKET} const piece = ${piece}; const many = Buffer.concat(Array(200).fill(piece)); for (;;) write(many);`;
+const flood = (piece: string): string =>
+  `${SOCKET} const piece = ${piece}; const many = Buffer.concat(Array(200).fill(piece)); for (;;) write(many);`;
 
 interface Attack {
   readonly title: string;
@@ -30,20 +31,61 @@ interface Attack {
 
 const ATTACKS: readonly Attack[] = [
   { title: "bytes that are no frame", code: flood('Buffer.from("garbage!")'), status: /^killed$/, says: /frame|cap/ },
-  { title: "a frame that claims four gigabytes", code: `${SOCKET} write(Buffer.from([255, 255, 255, 255, 1])); for (;;);`, status: /^killed$/, says: /cap/ },
-  { title: "messages that do not exist", code: flood('message({ jsonrpc: "2.0", method: "steal", params: {} })'), status: /^killed$/, says: /steal/ },
-  { title: "a second ready", code: flood('message({ jsonrpc: "2.0", method: "ready", params: { protocol: 1, node: "x" } })'), status: /^killed$/, says: /ready/ },
+  {
+    title: "a frame that claims four gigabytes",
+    code: `${SOCKET} write(Buffer.from([255, 255, 255, 255, 1])); for (;;);`,
+    status: /^killed$/,
+    says: /cap/,
+  },
+  {
+    title: "messages that do not exist",
+    code: flood('message({ jsonrpc: "2.0", method: "steal", params: {} })'),
+    status: /^killed$/,
+    says: /steal/,
+  },
+  {
+    title: "a second ready",
+    code: flood('message({ jsonrpc: "2.0", method: "ready", params: { protocol: 1, node: "x" } })'),
+    status: /^killed$/,
+    says: /ready/,
+  },
   { title: "files that nobody asked for", code: flood('frame(2, "x")'), status: /^killed$/, says: /not asked/ },
-  { title: "answers to requests that were not made", code: flood('message({ jsonrpc: "2.0", id: 7, result: {} })'), status: /^killed$/, says: /not made/ },
+  {
+    title: "answers to requests that were not made",
+    code: flood('message({ jsonrpc: "2.0", id: 7, result: {} })'),
+    status: /^killed$/,
+    says: /not made/,
+  },
   { title: "deeply nested JSON", code: flood('frame(1, "[".repeat(5000) + "]".repeat(5000))'), status: /^killed$/, says: /deep/ },
   { title: "a message that is no JSON", code: flood('frame(1, "{")'), status: /^killed$/ },
-  { title: "a result of the wrong form", code: `${SOCKET} write(message({ jsonrpc: "2.0", method: "finished", params: { result: 1, error: "x", exitCode: 900 } })); for (;;);`, status: /^killed$/, says: /wrong form/ },
-  { title: "a frame that never ends", code: `${SOCKET} write(Buffer.from([0, 0, 1, 0, 1])); for (;;) { write(Buffer.from("x")); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50); if (globalThis.n = (globalThis.n ?? 0) + 1, globalThis.n > 100) for (;;); }`, status: /^timed_out$/ },
+  {
+    title: "a result of the wrong form",
+    code: `${SOCKET} write(message({ jsonrpc: "2.0", method: "finished", params: { result: 1, error: "x", exitCode: 900 } })); for (;;);`,
+    status: /^killed$/,
+    says: /wrong form/,
+  },
+  {
+    title: "a frame that never ends",
+    code: `${SOCKET} write(Buffer.from([0, 0, 1, 0, 1])); for (;;) { write(Buffer.from("x")); Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50); if (globalThis.n = (globalThis.n ?? 0) + 1, globalThis.n > 100) for (;;); }`,
+    status: /^timed_out$/,
+  },
   { title: "a forged result, over and over", code: flood("finished('forged')"), status: /^(completed|killed|timed_out)$/ },
-  { title: "a result with special keys", code: `${SOCKET} write(frame(1, '{"jsonrpc":"2.0","method":"finished","params":{"result":{"__proto__":{"polluted":1}},"error":null,"exitCode":0}}')); for (;;);`, status: /^(completed|timed_out)$/ },
+  {
+    title: "a result with special keys",
+    code: `${SOCKET} write(frame(1, '{"jsonrpc":"2.0","method":"finished","params":{"result":{"__proto__":{"polluted":1}},"error":null,"exitCode":0}}')); for (;;);`,
+    status: /^(completed|timed_out)$/,
+  },
   { title: "a closed socket and a busy process", code: `${SOCKET} fs.closeSync(fd); for (;;);`, status: /^timed_out$/ },
-  { title: "output without end to both streams", code: 'const block = "x".repeat(65536); for (;;) { process.stdout.write(block); process.stderr.write(block); }', status: /^(output_limit|timed_out)$/ },
-  { title: "output in single bytes", code: 'const fs = require("node:fs"); for (;;) fs.writeSync(1, "x");', status: /^(output_limit|timed_out)$/ },
+  {
+    title: "output without end to both streams",
+    code: 'const block = "x".repeat(65536); for (;;) { process.stdout.write(block); process.stderr.write(block); }',
+    status: /^(output_limit|timed_out)$/,
+  },
+  {
+    title: "output in single bytes",
+    code: 'const fs = require("node:fs"); for (;;) fs.writeSync(1, "x");',
+    status: /^(output_limit|timed_out)$/,
+  },
 ];
 
 const TIMEOUT_MS = 3000;
@@ -82,7 +124,12 @@ describe("Budgets", () => {
       assert.ok(busy.neighbourMs < 5 * calm.neighbourMs + 500, report.join("\n"));
     }
     const printing = Promise.all(
-      [0, 1].map(() => service.run('const block = "x".repeat(65536); for (let n = 0; n < 800; n++) process.stdout.write(block);', { limits: { cpus: 0.5 }, timeoutMs: 20_000 })),
+      [0, 1].map(() =>
+        service.run('const block = "x".repeat(65536); for (let n = 0; n < 800; n++) process.stdout.write(block);', {
+          limits: { cpus: 0.5 },
+          timeoutMs: 20_000,
+        }),
+      ),
     );
     const busy = await measure(service);
     await printing;

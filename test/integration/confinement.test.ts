@@ -6,7 +6,8 @@ import type { AddressInfo } from "node:net";
 
 import { TestService } from "../helpers/service.ts";
 
-const attempt = (expression: string): string => `await (async () => { try { await (${expression}); return "ok" } catch (error) { return error.code ?? error.name } })()`;
+const attempt = (expression: string): string =>
+  `await (async () => { try { await (${expression}); return "ok" } catch (error) { return error.code ?? error.name } })()`;
 
 describe("Confinement", () => {
   let service: TestService;
@@ -65,10 +66,21 @@ describe("Confinement", () => {
       // The control: from here it is reachable.
       assert.equal(await (await fetch(`http://127.0.0.1:${port}`)).text(), "reached");
       const connect = (host: string, to: number): string =>
-        attempt(`new Promise((resolve, reject) => require("node:net").connect(${to}, "${host}").on("connect", resolve).on("error", reject))`);
+        attempt(
+          `new Promise((resolve, reject) => require("node:net").connect(${to}, "${host}").on("connect", resolve).on("error", reject))`,
+        );
       const code = `return [${connect("127.0.0.1", port)}, ${connect("127.0.0.1", Number(new URL(service.url).port))}, ${connect("172.17.0.1", port)}, ${connect("10.0.0.1", 80)}, ${connect("::1", port)}, ${attempt(`fetch("http://localhost:${port}").catch((error) => { throw error.cause })`)},
         ${attempt('require("node:dns").promises.lookup("example.com")')}, ${attempt('new Promise((resolve, reject) => { const socket = require("node:dgram").createSocket("udp4"); socket.send("x", 53, "10.0.0.1", (error) => error ? reject(error) : resolve()); })')}];`;
-      assert.deepEqual(await service.result(code), ["ECONNREFUSED", "ECONNREFUSED", "ENETUNREACH", "ENETUNREACH", "ECONNREFUSED", "ECONNREFUSED", "EAI_AGAIN", "ENETUNREACH"]);
+      assert.deepEqual(await service.result(code), [
+        "ECONNREFUSED",
+        "ECONNREFUSED",
+        "ENETUNREACH",
+        "ENETUNREACH",
+        "ECONNREFUSED",
+        "ECONNREFUSED",
+        "EAI_AGAIN",
+        "ENETUNREACH",
+      ]);
     } finally {
       listener.close();
     }
@@ -105,7 +117,7 @@ describe("Confinement", () => {
 
   it("cannot read, overwrite or replace its runtime", async () => {
     const code = `const fs = require("node:fs");
-      return [${attempt('fs.openSync("/proc/self/mem", "r+")')}, ${attempt("fs.readFileSync(process.execPath)")}, ${attempt('fs.writeFileSync("/opt/code-mode/runner.cjs", "x")')}, ${attempt('fs.chmodSync(process.execPath, 0o777)')}];`;
+      return [${attempt('fs.openSync("/proc/self/mem", "r+")')}, ${attempt("fs.readFileSync(process.execPath)")}, ${attempt('fs.writeFileSync("/opt/code-mode/runner.cjs", "x")')}, ${attempt("fs.chmodSync(process.execPath, 0o777)")}];`;
     const outcomes = (await service.result(code)) as string[];
     for (const outcome of outcomes) assert.match(outcome, /^(EACCES|EPERM|EROFS)$/);
   });
@@ -124,7 +136,12 @@ describe("Confinement", () => {
   it("gives two live sandboxes different users, processes and workspaces", async () => {
     const code = `const fs = require("node:fs"); fs.writeFileSync("temp/mine", "x"); await new Promise((resolve) => setTimeout(resolve, 1500));
       return { uid: process.getuid(), gid: process.getgid(), files: fs.readdirSync("temp"), pids: fs.readdirSync("/proc").filter((name) => /^\\d+$/.test(name)) };`;
-    const [one, two] = (await Promise.all([service.result(code), service.result(code)])) as { uid: number; gid: number; files: string[]; pids: string[] }[];
+    const [one, two] = (await Promise.all([service.result(code), service.result(code)])) as {
+      uid: number;
+      gid: number;
+      files: string[];
+      pids: string[];
+    }[];
     assert.ok(one !== undefined && two !== undefined);
     assert.notEqual(one.uid, two.uid);
     for (const { files, gid, pids, uid } of [one, two]) {

@@ -122,7 +122,10 @@ describe("Files", () => {
   });
 
   it("says that there are no output files after a kill", async () => {
-    const execution = await service.run('require("node:fs").writeFileSync("temp/a.txt", "x"); for (;;);', { timeoutMs: 300, outputFiles: ["temp/**"] });
+    const execution = await service.run('require("node:fs").writeFileSync("temp/a.txt", "x"); for (;;);', {
+      timeoutMs: 300,
+      outputFiles: ["temp/**"],
+    });
     assert.equal(execution.status, "timed_out");
     assert.equal(execution.files.length, 1);
     assert.ok("error" in (execution.files[0] ?? {}));
@@ -147,11 +150,18 @@ describe("Files", () => {
   });
 
   it("keeps output files within their number and size, and names what is left out", async () => {
-    const many = await service.run('for (let i = 0; i < 15; i++) require("node:fs").writeFileSync("temp/f" + i, "x");', { outputFiles: ["temp/**"] });
+    const many = await service.run('for (let i = 0; i < 15; i++) require("node:fs").writeFileSync("temp/f" + i, "x");', {
+      outputFiles: ["temp/**"],
+    });
     assert.equal(many.files.filter((file) => "content" in file).length, 10);
     assert.ok(many.files.length > 10);
-    const large = await service.run('require("node:fs").writeFileSync("temp/large", Buffer.alloc(300 * 1024));', { outputFiles: ["temp/**"] });
-    assert.deepEqual(large.files.map((file) => ["error" in file, file.size]), [[true, 300 * 1024]]);
+    const large = await service.run('require("node:fs").writeFileSync("temp/large", Buffer.alloc(300 * 1024));', {
+      outputFiles: ["temp/**"],
+    });
+    assert.deepEqual(
+      large.files.map((file) => ["error" in file, file.size]),
+      [[true, 300 * 1024]],
+    );
   });
 
   it("caps bytes and inodes of a writable folder", async () => {
@@ -193,7 +203,9 @@ describe("Files", () => {
   it("narrows what can be read and written", async () => {
     const code = `import fs from "node:fs"; return [fs.readdirSync("."), ${attempt('fs.writeFileSync("temp/x", "x")')}, ${attempt('fs.readFileSync("data/numbers.txt")')}];`;
     assert.deepEqual(await service.result(code, { permissions: { fileSystem: { read: [], write: [] } } }), [[], "ENOENT", "ENOENT"]);
-    const narrowed = await service.result('return require("node:fs").readdirSync("shared")', { permissions: { fileSystem: { read: ["shared/deep"], write: ["temp/sub"] } } });
+    const narrowed = await service.result('return require("node:fs").readdirSync("shared")', {
+      permissions: { fileSystem: { read: ["shared/deep"], write: ["temp/sub"] } },
+    });
     assert.deepEqual(narrowed, ["deep"]);
   });
 
@@ -227,4 +239,5 @@ describe("Files", () => {
   });
 });
 
-const byPath = (files: Execution["files"]): Record<string, Execution["files"][number]> => Object.fromEntries(files.map((file) => [file.path, file]));
+const byPath = (files: Execution["files"]): Record<string, Execution["files"][number]> =>
+  Object.fromEntries(files.map((file) => [file.path, file]));

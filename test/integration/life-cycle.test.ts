@@ -24,7 +24,9 @@ describe("Life cycle", () => {
 
     it("runs some, queues some, and refuses the rest with Retry-After", async () => {
       const code = "await new Promise((resolve) => setTimeout(resolve, 1000)); return 1;";
-      const answers = await Promise.all(Array.from({ length: 10 }, () => service.post<ErrorBody & { status: string; usage: { queuedMs: number } }>({ code })));
+      const answers = await Promise.all(
+        Array.from({ length: 10 }, () => service.post<ErrorBody & { status: string; usage: { queuedMs: number } }>({ code })),
+      );
       const ran = answers.filter(({ status }) => status === 200);
       const refused = answers.filter(({ status }) => status === 429);
       assert.deepEqual([ran.length, refused.length], [6, 4]);
@@ -45,7 +47,10 @@ describe("Life cycle", () => {
         }
       };
       await Promise.all([worker(), worker(), worker(), worker()]);
-      assert.deepEqual(results, Array.from({ length: 50 }, (_, number) => number * 2));
+      assert.deepEqual(
+        results,
+        Array.from({ length: 50 }, (_, number) => number * 2),
+      );
     });
   });
 
@@ -57,7 +62,11 @@ describe("Life cycle", () => {
     after(() => service.close());
 
     it("tells the id as soon as the program runs, and cancels by it", async () => {
-      const response = await fetch(`${service.url}/v1/executions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code: SLEEP }) });
+      const response = await fetch(`${service.url}/v1/executions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: SLEEP }),
+      });
       const id = response.headers.get("x-execution-id") ?? "";
       assert.equal(response.headers.get("location"), `/v1/executions/${id}`);
       assert.equal((await service.get<{ status: string }>(`/v1/executions/${id}`)).body.status, "running");
@@ -79,7 +88,10 @@ describe("Life cycle", () => {
       });
       const id = response.headers.get("x-execution-id") ?? "";
       gone.abort();
-      await eventually("the execution is cancelled", async () => (await service.get<{ status: string }>(`/v1/executions/${id}`)).body.status === "cancelled");
+      await eventually(
+        "the execution is cancelled",
+        async () => (await service.get<{ status: string }>(`/v1/executions/${id}`)).body.status === "cancelled",
+      );
       await eventually("its sandbox is gone", async () => (await service.sandboxes()).length === 0);
     });
 
@@ -99,7 +111,10 @@ describe("Life cycle", () => {
       await service.run("throw new Error()");
       await service.run("return 1");
       const { body } = await service.get<{ executions: { id: string; status: string; createdAt: string }[] }>("/v1/executions?limit=2");
-      assert.deepEqual(body.executions.map(({ status }) => status), ["completed", "failed"]);
+      assert.deepEqual(
+        body.executions.map(({ status }) => status),
+        ["completed", "failed"],
+      );
       const failed = await service.get<{ executions: { status: string }[] }>("/v1/executions?status=failed");
       assert.ok(failed.body.executions.length > 0 && failed.body.executions.every(({ status }) => status === "failed"));
       assert.equal((await service.get("/v1/executions?status=odd")).status, 400);
@@ -133,7 +148,10 @@ describe("Life cycle", () => {
       await rm(folder, { recursive: true, force: true });
     });
 
-    async function serve(env: Record<string, string>, identity: { uid?: number; gid?: number } = {}): Promise<{ child: ChildProcess; url: string }> {
+    async function serve(
+      env: Record<string, string>,
+      identity: { uid?: number; gid?: number } = {},
+    ): Promise<{ child: ChildProcess; url: string }> {
       const child = spawn(process.execPath, [path.join(packageRoot, "dist", "main.js"), "serve"], {
         env: { PATH: process.env["PATH"], ...env },
         stdio: ["ignore", "ignore", "pipe"],
@@ -141,7 +159,7 @@ describe("Life cycle", () => {
       });
       children.push(child);
       let log = "";
-      child.stderr?.on("data", (chunk: Buffer) => (log += chunk.toString()));
+      child.stderr.on("data", (chunk: Buffer) => (log += chunk.toString()));
       await eventually("the service listens", () => {
         if (child.exitCode !== null) throw new Error(`the service ended: ${log}`);
         return /"url":"([^"]+)"/.test(log);
@@ -150,7 +168,11 @@ describe("Life cycle", () => {
     }
 
     const runs = async (url: string): Promise<boolean> => {
-      const response = await fetch(`${url}/v1/executions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code: "return 42" }) });
+      const response = await fetch(`${url}/v1/executions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: "return 42" }),
+      });
       return ((await response.json()) as { result?: unknown }).result === 42;
     };
 
@@ -158,7 +180,11 @@ describe("Life cycle", () => {
       const env = await writeSetUp(folder);
       const killed = await serve(env);
       const living = await serve(env);
-      void fetch(`${killed.url}/v1/executions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code: SLEEP }) }).catch(() => undefined);
+      void fetch(`${killed.url}/v1/executions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: SLEEP }),
+      }).catch(() => undefined);
       await eventually("its sandbox runs", async () => (await ownContainers(folder, "sandbox")).length === 1);
       killed.child.kill("SIGKILL");
       await eventually("the instance is dead", () => killed.child.signalCode !== null);
@@ -187,7 +213,8 @@ describe("Life cycle", () => {
       const env = await writeSetUp(folder);
       const { gid } = await stat("/var/run/docker.sock");
       const uid = 47_311;
-      for (const name of ["", "state", "config", "workspace", "workspace/data", "workspace/config"]) await chown(path.join(folder, name), uid, gid);
+      for (const name of ["", "state", "config", "workspace", "workspace/data", "workspace/config"])
+        await chown(path.join(folder, name), uid, gid);
       const { child, url } = await serve({ ...env, HOME: folder }, { uid, gid });
       const status = await readFile(`/proc/${child.pid ?? 0}/status`, "utf8");
       assert.match(status, /CapEff:\s+0+\n/);
@@ -209,7 +236,7 @@ describe("Life cycle", () => {
     it("does not start without a key on an address that others can reach", async () => {
       const env = await writeSetUp(folder);
       const { code, text } = await startAndFail({ ...env, CODE_MODE_HOST: "0.0.0.0" });
-      assert.deepEqual([code, /CODE_MODE_API_KEYS/.test(text)], [78, true]);
+      assert.deepEqual([code, text.includes('CODE_MODE_API_KEYS')], [78, true]);
     });
 
     it("says that there is no engine, and what to do", async () => {
@@ -238,7 +265,10 @@ describe("Life cycle", () => {
     });
 
     async function startAndFail(env: Record<string, string>): Promise<{ code: number | null; text: string }> {
-      const child = spawn(process.execPath, [path.join(packageRoot, "dist", "main.js"), "serve"], { env: { PATH: process.env["PATH"], ...env }, stdio: ["ignore", "ignore", "pipe"] });
+      const child = spawn(process.execPath, [path.join(packageRoot, "dist", "main.js"), "serve"], {
+        env: { PATH: process.env["PATH"], ...env },
+        stdio: ["ignore", "ignore", "pipe"],
+      });
       children.push(child);
       let text = "";
       child.stderr.on("data", (chunk: Buffer) => (text += chunk.toString()));
@@ -295,7 +325,9 @@ describe("Life cycle", () => {
 
 async function ownContainers(folder: string, kind?: string): Promise<{ Id: string }[]> {
   const containers = await docker.listContainers({ all: true, filters: { label: [LABEL.instance] } });
-  return containers.filter(({ Labels: labels }) => labels[LABEL.runDirectory]?.startsWith(folder) === true && (kind === undefined || labels[LABEL.kind] === kind));
+  return containers.filter(
+    ({ Labels: labels }) => labels[LABEL.runDirectory]?.startsWith(folder) === true && (kind === undefined || labels[LABEL.kind] === kind),
+  );
 }
 
 async function executionFolders(folder: string): Promise<string[]> {

@@ -17,7 +17,14 @@ describe("Limits", () => {
         node: {
           memoryLimit: "256MB",
           permissions: { fileSystem: { write: ["./temp"] } },
-          limits: { maxTimeoutMs: 40_000, outputBytes: "64KB", outputCeilingBytes: "16MB", maxOutputBytes: "1MB", resultBytes: "64KB", tempBytes: "512MB" },
+          limits: {
+            maxTimeoutMs: 40_000,
+            outputBytes: "64KB",
+            outputCeilingBytes: "16MB",
+            maxOutputBytes: "1MB",
+            resultBytes: "64KB",
+            tempBytes: "512MB",
+          },
         },
       },
     });
@@ -28,9 +35,15 @@ describe("Limits", () => {
     for (const [title, code] of [
       ["a busy loop", "for (;;);"],
       ["a promise that never settles while a timer runs", "setInterval(() => {}, 1000); await new Promise(() => {});"],
-      ["ignored signals and exit handlers", 'for (const s of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(s, () => {}); process.on("exit", () => { for (;;); }); for (;;);'],
+      [
+        "ignored signals and exit handlers",
+        'for (const s of ["SIGTERM", "SIGINT", "SIGHUP"]) process.on(s, () => {}); process.on("exit", () => { for (;;); }); for (;;);',
+      ],
       ["a blocked event loop in Atomics.wait", "Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0);"],
-      ["workers that spin", 'const { Worker } = require("node:worker_threads"); for (let i = 0; i < 4; i++) new Worker("for (;;);", { eval: true }); for (;;);'],
+      [
+        "workers that spin",
+        'const { Worker } = require("node:worker_threads"); for (let i = 0; i < 4; i++) new Worker("for (;;);", { eval: true }); for (;;);',
+      ],
     ] as const) {
       it(`ends ${title} at the deadline`, async () => {
         const began = performance.now();
@@ -108,7 +121,9 @@ describe("Limits", () => {
     it("keeps all of it, in order, when it fits", async () => {
       const text = Array.from({ length: 1000 }, (_, index) => `line ${index}\n`).join("");
       for (let round = 0; round < 5; round += 1) {
-        const { stderr, stdout, truncated } = await service.run('for (let i = 0; i < 1000; i++) { console.log("line " + i); console.error("line " + i); } return "x".repeat(1000);');
+        const { stderr, stdout, truncated } = await service.run(
+          'for (let i = 0; i < 1000; i++) { console.log("line " + i); console.error("line " + i); } return "x".repeat(1000);',
+        );
         assert.equal(stdout, text);
         assert.equal(stderr, text);
         assert.deepEqual(truncated, { stdout: false, stderr: false });
@@ -129,14 +144,17 @@ describe("Limits", () => {
     });
 
     it("ends a flood at the hard ceiling", async () => {
-      const execution = await service.run('const block = "x".repeat(1024 * 1024); for (;;) process.stdout.write(block);', { timeoutMs: 20_000 });
+      const execution = await service.run('const block = "x".repeat(1024 * 1024); for (;;) process.stdout.write(block);', {
+        timeoutMs: 20_000,
+      });
       assert.equal(execution.status, "output_limit");
       assert.equal(execution.truncated.stdout, true);
       assert.match(execution.error?.message ?? "", /stdout/);
     });
 
     it("gives a stream whose characters are cut between two writes as whole text", async () => {
-      const code = 'const fs = require("node:fs"); const bytes = Buffer.from("€"); fs.writeSync(1, bytes.subarray(0, 1)); await new Promise((r) => setTimeout(r, 50)); fs.writeSync(1, bytes.subarray(1));';
+      const code =
+        'const fs = require("node:fs"); const bytes = Buffer.from("€"); fs.writeSync(1, bytes.subarray(0, 1)); await new Promise((r) => setTimeout(r, 50)); fs.writeSync(1, bytes.subarray(1));';
       assert.equal((await service.run(code)).stdout, "€");
     });
 
@@ -149,7 +167,9 @@ describe("Limits", () => {
     });
 
     it("survives a program that closes its own streams", async () => {
-      const execution = await service.run('const fs = require("node:fs"); fs.closeSync(1); fs.closeSync(2); return "alive";', { timeoutMs: 5000 });
+      const execution = await service.run('const fs = require("node:fs"); fs.closeSync(1); fs.closeSync(2); return "alive";', {
+        timeoutMs: 5000,
+      });
       assert.deepEqual([execution.status, execution.result], ["completed", "alive"]);
     });
   });

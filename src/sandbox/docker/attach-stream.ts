@@ -5,8 +5,6 @@
  * where the runner wrote the marker, which a result on the other socket cannot do: it overtakes the output.
  */
 
-import type { Duplex } from "node:stream";
-
 import type { OutputSink } from "../ports.ts";
 
 const HEADER_BYTES = 8;
@@ -62,9 +60,14 @@ function overlapLength(bytes: Buffer, marker: Buffer): number {
   return 0;
 }
 
+/** The connection that the engine hands over when it is asked to attach. */
+export interface HijackedStream extends NodeJS.ReadWriteStream {
+  destroy(): unknown;
+}
+
 /** Splits the engine's multiplexed stream into the two of the program and hands them on at once, in pieces of any size. */
 export class AttachStream {
-  readonly #stream: Duplex;
+  readonly #stream: HijackedStream;
   readonly #cutters = { stdout: new MarkerCutter(), stderr: new MarkerCutter() };
   readonly #header = Buffer.alloc(HEADER_BYTES);
   #headerBytes = 0;
@@ -76,7 +79,7 @@ export class AttachStream {
   #markerExpected = false;
   #onCut: (() => void) | undefined;
 
-  constructor(stream: Duplex) {
+  constructor(stream: HijackedStream) {
     this.#stream = stream;
     this.#ended = new Promise((resolve) => {
       this.#settleEnded = () => {

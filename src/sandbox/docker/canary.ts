@@ -94,7 +94,10 @@ return {
 `;
 
 /** Starts the canary and judges every layer. Throws when it cannot be run, with the reason. */
-export async function runCanary(provider: SandboxProvider, shape: Pick<EffectivePolicy, "nodeMajor" | "engineRuntime">): Promise<LayerState[]> {
+export async function runCanary(
+  provider: SandboxProvider,
+  shape: Pick<EffectivePolicy, "nodeMajor" | "engineRuntime">,
+): Promise<LayerState[]> {
   const policy: EffectivePolicy = { ...CANARY_POLICY, nodeMajor: shape.nodeMajor, engineRuntime: shape.engineRuntime };
   const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
   const stderr: Buffer[] = [];

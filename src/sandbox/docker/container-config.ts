@@ -36,9 +36,23 @@ const CPU_SLACK_SECONDS = 30;
 
 /** The engine's own list plus what tells about the host and no program needs. */
 const MASKED_PATHS = [
-  "/proc/acpi", "/proc/asound", "/proc/cmdline", "/proc/interrupts", "/proc/kcore", "/proc/keys", "/proc/latency_stats", "/proc/loadavg",
-  "/proc/sched_debug", "/proc/scsi", "/proc/timer_list", "/proc/timer_stats", "/sys/class", "/sys/devices/virtual", "/sys/firmware",
-  "/sys/kernel", "/sys/module",
+  "/proc/acpi",
+  "/proc/asound",
+  "/proc/cmdline",
+  "/proc/interrupts",
+  "/proc/kcore",
+  "/proc/keys",
+  "/proc/latency_stats",
+  "/proc/loadavg",
+  "/proc/sched_debug",
+  "/proc/scsi",
+  "/proc/timer_list",
+  "/proc/timer_stats",
+  "/sys/class",
+  "/sys/devices/virtual",
+  "/sys/firmware",
+  "/sys/kernel",
+  "/sys/module",
 ];
 const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 

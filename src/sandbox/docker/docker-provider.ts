@@ -9,7 +9,6 @@ import { chmod, unlink } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import path from "node:path";
-import type { Duplex } from "node:stream";
 
 import type Docker from "dockerode";
 
@@ -24,6 +23,7 @@ import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { Sandbox, SandboxProvider } from "../ports.ts";
 import { AttachStream } from "./attach-stream.ts";
+import type { HijackedStream } from "./attach-stream.ts";
 import type { ContainerRemover } from "./container-remover.ts";
 import { compileContainer } from "./container-config.ts";
 import type { BoundDirectory } from "./container-config.ts";
@@ -96,7 +96,8 @@ export class DockerSandboxProvider implements SandboxProvider {
     const imageId = imageIdFor(policy.nodeMajor);
     if (imageId === undefined) throw sandboxUnavailable({ statusCode: 404 });
     const lease = uids.take();
-    if (lease === undefined) throw new AppError({ code: "SANDBOX_UNAVAILABLE", message: "All sandbox user ids are in use.", retryAfterSeconds: 1 });
+    if (lease === undefined)
+      throw new AppError({ code: "SANDBOX_UNAVAILABLE", message: "All sandbox user ids are in use.", retryAfterSeconds: 1 });
     cleanup.defer("release the user id", () => {
       lease.release();
     });
@@ -120,7 +121,10 @@ export class DockerSandboxProvider implements SandboxProvider {
     const creating = docker.createContainer({ name, ...options });
     // A create that fails half-way, or answers late, may still have made the container.
     cleanup.defer("remove the container", async () => {
-      const failure = await creating.then(() => undefined, (error: unknown) => error);
+      const failure = await creating.then(
+        () => undefined,
+        (error: unknown) => error,
+      );
       if (!neverReached(failure)) await remover.remove(name);
     });
     const container = await within(creating, ENGINE_TIMEOUT_MS, "creating the container");
@@ -131,7 +135,7 @@ export class DockerSandboxProvider implements SandboxProvider {
         container.attach({ stream: true, hijack: true, stdin: true, stdout: true, stderr: true }),
         ENGINE_TIMEOUT_MS,
         "attaching to the container",
-      )) as Duplex,
+      )) as HijackedStream,
     );
     cleanup.defer("close the attach stream", () => {
       attach.destroy();
@@ -176,7 +180,9 @@ export class DockerSandboxProvider implements SandboxProvider {
       directories: [
         { source: directory.sockets, target: path.dirname(SANDBOX_PATHS.toolsSocket) },
         { source: workspaceSource, target: SANDBOX_PATHS.workspace },
-        ...bound.filter((readable) => readable.path !== ".").map(({ source, path: target }) => ({ source, target: insideWorkspace(target) })),
+        ...bound
+          .filter((readable) => readable.path !== ".")
+          .map(({ source, path: target }) => ({ source, target: insideWorkspace(target) })),
       ],
     };
   }

@@ -174,6 +174,7 @@ function standardEnvironment({ permissions }: EffectivePolicy): Record<string, s
 
 const SKIP_REASONS: Readonly<Record<"not_a_file" | "over_limit" | "unreadable", (policy: EffectivePolicy) => string>> = {
   not_a_file: () => "is no regular file",
-  over_limit: ({ limits }) => `over this runtime's limit of ${limits.outputFiles} output files and ${limits.outputFileBytes} bytes together`,
+  over_limit: ({ limits }) =>
+    `over this runtime's limit of ${limits.outputFiles} output files and ${limits.outputFileBytes} bytes together`,
   unreadable: () => "could not be read",
 };

@@ -9,7 +9,6 @@ import path from "node:path";
 
 import type { Logger } from "pino";
 
-import type { ServiceConfig } from "../../config/environment.ts";
 import { StartupError } from "../../domain/errors.ts";
 import { newInstanceId } from "../../domain/ids.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
@@ -46,8 +45,17 @@ export interface Sandboxes {
   close(): Promise<void>;
 }
 
+/** The settings of the service that the sandbox layer needs; every path is absolute. */
+export interface SandboxSettings {
+  readonly dockerHost: string | undefined;
+  readonly configDir: string;
+  readonly runtimesFile: string;
+  readonly stateDir: string;
+  readonly workspaceRoot: string;
+}
+
 interface OpenOptions {
-  readonly config: ServiceConfig;
+  readonly config: SandboxSettings;
   readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
   readonly packageRoot: string;
   readonly logger: Logger;
@@ -93,7 +101,9 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
   const [first] = [...usable.values()].filter((runtime) => runtime.unavailable.length === 0);
   const imageId = first === undefined ? undefined : found.get(first.nodeMajor);
   if (first === undefined || imageId === undefined) {
-    throw new StartupError([...usable.values()].flatMap(({ name, unavailable }) => unavailable.map((reason) => `runtime "${name}": ${reason}`)));
+    throw new StartupError(
+      [...usable.values()].flatMap(({ name, unavailable }) => unavailable.map((reason) => `runtime "${name}": ${reason}`)),
+    );
   }
 
   const instanceId = newInstanceId();
@@ -133,7 +143,18 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     },
   });
   const layers = await proveLayers(provider, first);
-  return { provider, runtimes: usable, engine, images, layers, ping: () => docker.ping(), giveUp: () => { remover.close(); }, close: () => cleanup.close() };
+  return {
+    provider,
+    runtimes: usable,
+    engine,
+    images,
+    layers,
+    ping: () => docker.ping(),
+    giveUp: () => {
+      remover.close();
+    },
+    close: () => cleanup.close(),
+  };
 }
 
 async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sandboxes["engine"]> {
@@ -153,11 +174,12 @@ async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sand
 }
 
 /** Every path that a runtime names, all problems at once. */
-async function checkPaths(config: ServiceConfig, packageRoot: string, runtimes: ReadonlyMap<string, RuntimeDefinition>): Promise<void> {
+async function checkPaths(config: SandboxSettings, packageRoot: string, runtimes: ReadonlyMap<string, RuntimeDefinition>): Promise<void> {
   if (!(await isDirectory(config.workspaceRoot))) {
     throw new StartupError([`the workspace root ${config.workspaceRoot} is no folder; make it, or set CODE_MODE_WORKSPACE_ROOT`]);
   }
-  const engineSocket = config.dockerHost?.startsWith("unix://") === true ? config.dockerHost.slice("unix://".length) : DEFAULT_ENGINE_SOCKET;
+  const engineSocket =
+    config.dockerHost?.startsWith("unix://") === true ? config.dockerHost.slice("unix://".length) : DEFAULT_ENGINE_SOCKET;
   const protectedPaths = await realPaths([config.configDir, config.stateDir, packageRoot, engineSocket]);
   const problems: string[] = [];
   for (const [name, runtime] of runtimes) {

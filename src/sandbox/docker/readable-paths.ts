@@ -41,9 +41,14 @@ export async function resolveReadable(workspaceRoot: string, workspacePath: stri
     return fail(`cannot be read: ${(error as NodeJS.ErrnoException).code === "ENOENT" ? "it does not exist" : (error as Error).message}`);
   }
   const root = await realpath(workspaceRoot);
-  if (source !== root && !source.startsWith(`${root}${path.sep}`)) return fail(`leads outside the workspace root through a link, to ${source}`);
+  if (source !== root && !source.startsWith(`${root}${path.sep}`))
+    return fail(`leads outside the workspace root through a link, to ${source}`);
   const found = await lstat(source, { bigint: true });
-  const kind = found.isDirectory() ? "directory" : found.isFile() ? "file" : fail(`is a ${describeKind(found)}; only files and folders can be made readable`);
+  const kind = found.isDirectory()
+    ? "directory"
+    : found.isFile()
+      ? "file"
+      : fail(`is a ${describeKind(found)}; only files and folders can be made readable`);
   return { path: workspacePath, source, kind, device: String(found.dev), inode: String(found.ino) };
 }
 
@@ -63,11 +68,15 @@ export async function checkReadable(readable: ReadablePath, protectedPaths: read
   for await (const entry of await opendir(readable.source, { recursive: true })) {
     scanned += 1;
     if (scanned > MAX_SCANNED_ENTRIES) {
-      throw new ReadablePathError(`"${readable.path}" (${readable.source}) holds more than ${MAX_SCANNED_ENTRIES} entries, too many to check; name a smaller folder`);
+      throw new ReadablePathError(
+        `"${readable.path}" (${readable.source}) holds more than ${MAX_SCANNED_ENTRIES} entries, too many to check; name a smaller folder`,
+      );
     }
     if (!entry.isFile() && !entry.isDirectory() && !entry.isSymbolicLink()) {
       const culprit = path.join(entry.parentPath, entry.name);
-      throw new ReadablePathError(`"${readable.path}" holds ${culprit}, a ${describeKind(entry)}: a sandbox could use it in spite of a read-only mount`);
+      throw new ReadablePathError(
+        `"${readable.path}" holds ${culprit}, a ${describeKind(entry)}: a sandbox could use it in spite of a read-only mount`,
+      );
     }
   }
 }

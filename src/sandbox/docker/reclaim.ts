@@ -26,7 +26,10 @@ const CONNECT_TIMEOUT_MS = 2000;
 /** Identifies the boot and mount namespace of this process: only within it does a path of another process mean the same file. */
 export async function hostIdentity(): Promise<string> {
   try {
-    const [bootId, mountNamespace] = await Promise.all([readFile("/proc/sys/kernel/random/boot_id", "utf8"), readlink("/proc/self/ns/mnt")]);
+    const [bootId, mountNamespace] = await Promise.all([
+      readFile("/proc/sys/kernel/random/boot_id", "utf8"),
+      readlink("/proc/self/ns/mnt"),
+    ]);
     return `${bootId.trim()}/${mountNamespace}`;
   } catch {
     return "unknown";

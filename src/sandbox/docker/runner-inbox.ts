@@ -75,7 +75,8 @@ export class RunnerInbox implements RunnerEvents {
   }
 
   archiveChunk(chunk: Buffer): void {
-    if (this.#takeChunk === undefined || this.#next !== EXPECTED.indexOf("archived")) this.#connection?.fail("the sandbox sent files that were not asked for");
+    if (this.#takeChunk === undefined || this.#next !== EXPECTED.indexOf("archived"))
+      this.#connection?.fail("the sandbox sent files that were not asked for");
     else this.#takeChunk(chunk);
   }
 

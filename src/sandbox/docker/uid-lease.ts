@@ -32,7 +32,13 @@ export class UidLease {
     for (let block = 0; block < BLOCKS; block += 1) {
       const name = `code-mode-uids-${block}`;
       try {
-        await docker.createContainer({ name, Image: options.imageId, Cmd: ["lease"], NetworkDisabled: true, Labels: { ...options.labels } });
+        await docker.createContainer({
+          name,
+          Image: options.imageId,
+          Cmd: ["lease"],
+          NetworkDisabled: true,
+          Labels: { ...options.labels },
+        });
         return new UidLease(docker, name, FIRST_UID + block * BLOCK_SIZE);
       } catch (error) {
         if (engineStatus(error) !== 409) throw error;

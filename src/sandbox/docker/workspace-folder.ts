@@ -36,11 +36,13 @@ export function checkInputFiles({ files }: Pick<ExecutionRequest, "files">, { li
   const details = files.flatMap(({ path: file }, index) => {
     const at = `files.${index}.path`;
     const hidden = read.find((entry) => overlap(file, entry.path));
-    if (hidden !== undefined) return [{ path: at, message: `"${file}" lies in the readable path "${hidden.path}" of the runtime; choose another folder` }];
+    if (hidden !== undefined)
+      return [{ path: at, message: `"${file}" lies in the readable path "${hidden.path}" of the runtime; choose another folder` }];
     if (write.some((entry) => isWithin(entry.path, file))) return [{ path: at, message: `"${file}" is a writable folder of the runtime` }];
     return [];
   });
-  if (details.length > 0) throw new AppError({ code: "INVALID_REQUEST", message: details.map(({ message }) => message).join("; "), details });
+  if (details.length > 0)
+    throw new AppError({ code: "INVALID_REQUEST", message: details.map(({ message }) => message).join("; "), details });
 }
 
 /** Sorts the input files of a request by who can write them. */

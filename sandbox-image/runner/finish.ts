@@ -1,0 +1,71 @@
+/**
+ * The last thing that the runner does: result, output files, marker. All of it synchronous, so that nothing of the program runs
+ * in between. Every step is bounded in time; a service that is gone is no reason to stay.
+ */
+
+import type { CloseParams, CollectParams } from "../../src/bridge/protocol.ts";
+import type { Connection } from "./connection.ts";
+import type { ErrorReport } from "./error-report.ts";
+import { Buffer, now, stringifyJson } from "./intrinsics.ts";
+import { archiveOutputFiles } from "./output-files.ts";
+import { writeFully } from "./sync-io.ts";
+
+const SOCKET_TIMEOUT_MS = 10_000;
+const MARKER_TIMEOUT_MS = 2_000;
+const OUTPUT_FDS = [1, 2] as const;
+
+export interface Outcome {
+  /** JSON text. */
+  readonly result: string;
+  readonly error: ErrorReport | null;
+  readonly exitCode: number;
+}
+
+export interface FinishDeps {
+  readonly connection: Connection;
+  /** Absolute path. */
+  readonly workspace: string;
+  /** Undoes what makes writing to fds 1 and 2 wait without a bound. */
+  readonly unblockOutput: () => void;
+}
+
+export function finish({ connection, workspace, unblockOutput }: FinishDeps, outcome: Outcome): void {
+  connection.takeOver();
+  const { result, error, exitCode } = outcome;
+  const params = `{"result":${result},"error":${stringifyJson(error)},"exitCode":${exitCode}}`;
+  const isSent = connection.sendJson(`{"jsonrpc":"2.0","method":"finished","params":${params}}`, now() + SOCKET_TIMEOUT_MS);
+  const close = isSent ? receiveClose(connection) : undefined;
+  if (close === undefined) return;
+  if (close.collect !== null) sendOutputFiles(connection, workspace, close.collect);
+  unblockOutput();
+  writeMarker(close.marker);
+}
+
+/** What else was under way is of no use any more. */
+function receiveClose(connection: Connection): CloseParams | undefined {
+  const deadline = now() + SOCKET_TIMEOUT_MS;
+  for (;;) {
+    const message = connection.receive(deadline);
+    if (message === undefined) return undefined;
+    if (message.method === "close") return message.params as CloseParams;
+  }
+}
+
+function sendOutputFiles(connection: Connection, workspace: string, collect: CollectParams): void {
+  const write = (piece: Uint8Array): void => {
+    if (!connection.sendArchive(piece, now() + SOCKET_TIMEOUT_MS)) throw new Error("the service does not read");
+  };
+  const params = archiveOutputFiles(workspace, collect, { write });
+  write(Buffer.alloc(0));
+  connection.send({ method: "archived", params }, now() + SOCKET_TIMEOUT_MS);
+}
+
+function writeMarker(marker: string): void {
+  for (const fd of OUTPUT_FDS) {
+    try {
+      writeFully(fd, Buffer.from(marker), now() + MARKER_TIMEOUT_MS);
+    } catch {
+      // Closed by the program, or by the other side.
+    }
+  }
+}

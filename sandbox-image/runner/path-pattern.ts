@@ -1,0 +1,56 @@
+/**
+ * Path patterns for output files: `*` matches within a segment, `**` as a whole segment matches any number of segments, also none.
+ *
+ * Everything else is literal. No regular expression is built: the greedy walk below takes at most pattern × path steps, whatever
+ * the caller wrote.
+ */
+
+/** True when a relative path with `/` between segments matches. */
+export function matchesPattern(pattern: string, path: string): boolean {
+  return matchGreedily(segmentsOf(pattern), segmentsOf(path), {
+    isWildcard: (segment) => segment === "**",
+    matches: matchesSegment,
+  });
+}
+
+const segmentsOf = (path: string): string[] => path.split("/").filter((segment) => segment !== "" && segment !== ".");
+
+function matchesSegment(pattern: string, name: string): boolean {
+  return matchGreedily(pattern, name, { isWildcard: (character) => character === "*", matches: (a, b) => a === b });
+}
+
+interface Matching {
+  readonly isWildcard: (part: string) => boolean;
+  readonly matches: (part: string, item: string) => boolean;
+}
+
+/**
+ * Matches a sequence in which a wildcard stands for any run of items. It is enough to go back to the last wildcard: an earlier one
+ * that took more would only leave less for what is already matched.
+ */
+function matchGreedily(pattern: ArrayLike<string>, items: ArrayLike<string>, { isWildcard, matches }: Matching): boolean {
+  let at = 0;
+  let item = 0;
+  let wildcardAt = -1;
+  let wildcardEnd = 0;
+  while (item < items.length) {
+    const part = pattern[at];
+    if (part !== undefined && isWildcard(part)) {
+      wildcardAt = at;
+      wildcardEnd = item;
+      at += 1;
+    } else if (part !== undefined && matches(part, items[item] ?? "")) {
+      at += 1;
+      item += 1;
+    } else if (wildcardAt >= 0) {
+      wildcardEnd += 1;
+      at = wildcardAt + 1;
+      item = wildcardEnd;
+    } else return false;
+  }
+  for (let part = pattern[at]; part !== undefined; part = pattern[at]) {
+    if (!isWildcard(part)) return false;
+    at += 1;
+  }
+  return true;
+}

@@ -1,0 +1,345 @@
+/**
+ * The program's result as JSON text. What JSON cannot carry is converted, or is an error that names the place.
+ *
+ *     undefined, NaN, ±Infinity, an invalid Date      null
+ *     BigInt                                          its decimal digits, as a string
+ *     Date                                            ISO 8601 string (what its toJSON says)
+ *     Map                                             object if all keys are strings, else an array of [key, value]
+ *     Set                                             array
+ *     typed array, Buffer, DataView, (Shared)ArrayBuffer    base64 string
+ *     Error                                           {name, message, stack}
+ *     RegExp, URL, URLSearchParams                    string
+ *     new String(…), new Number(…), …                 the primitive
+ *     function, Promise, symbol                       "[Function name]", "[Promise]", "Symbol(text)"
+ *     an object inside itself                         "[Circular]"
+ *     anything with a toJSON                          what that returns
+ *     other objects                                   their own enumerable properties with string keys
+ *
+ * It writes the text directly, and counts it, so that a structure that is too large costs no more than the limit.
+ */
+
+import { URLSearchParams } from "node:url";
+
+import {
+  apply,
+  Buffer,
+  byteLength,
+  ErrorClass,
+  forEachOfMap,
+  forEachOfSet,
+  getProperty,
+  getPrototypeOf,
+  isArray,
+  isFiniteNumber,
+  ObjectPrototype,
+  ownKeys,
+  stringifyJson,
+  types,
+} from "./intrinsics.ts";
+
+export interface SerializeOptions {
+  /** Cap on the UTF-8 bytes of the text. */
+  readonly maxBytes: number;
+  readonly maxDepth: number;
+  describeError(error: object): { readonly name: string; readonly message: string; readonly stack: string };
+}
+
+/** The result cannot be sent. The message is for the program's author. */
+export class ResultError extends Error {
+  override readonly name = "ResultError";
+}
+
+/** The place of a value and the objects around it, from the inside out. */
+interface Place {
+  readonly value: object;
+  /** The key below `parent`; unset at the top. */
+  readonly key: string | number | undefined;
+  readonly parent: Place | undefined;
+  readonly depth: number;
+}
+
+/** A step from a place to one of its children. */
+type Key = string | number;
+
+export function serializeResult(value: unknown, options: SerializeOptions): string {
+  const writer = new Writer(options);
+  writer.value(value, undefined, undefined);
+  return writer.finish();
+}
+
+/** Text is put together in parts of this length: one long chain of concatenations would need many times the memory. */
+const PART_CHARS = 16_384;
+
+class Writer {
+  readonly #options: SerializeOptions;
+  #finished = "";
+  #finishedBytes = 0;
+  #part = "";
+
+  constructor(options: SerializeOptions) {
+    this.#options = options;
+  }
+
+  finish(): string {
+    this.#finishPart();
+    return this.#finished;
+  }
+
+  value(value: unknown, parent: Place | undefined, key: Key | undefined): void {
+    switch (typeof value) {
+      case "string":
+        this.#string(value);
+        break;
+      case "number":
+        this.#raw(isFiniteNumber(value) ? `${value}` : "null");
+        break;
+      case "boolean":
+        this.#raw(value ? "true" : "false");
+        break;
+      case "undefined":
+        this.#raw("null");
+        break;
+      case "bigint":
+        this.#string(`${value}`);
+        break;
+      case "symbol":
+        this.#string(String(value));
+        break;
+      case "function":
+        this.#string(describeFunction(value));
+        break;
+      default:
+        if (value === null) this.#raw("null");
+        else this.#object(value as object, parent, key);
+    }
+  }
+
+  #object(value: object, parent: Place | undefined, key: Key | undefined): void {
+    for (let place = parent; place !== undefined; place = place.parent) {
+      if (place.value === value) {
+        this.#string("[Circular]");
+        return;
+      }
+    }
+    const place: Place = { value, key, parent, depth: (parent?.depth ?? 0) + 1 };
+    if (place.depth > this.#options.maxDepth) {
+      throw new ResultError(
+        `The result is nested more than ${this.#options.maxDepth} levels deep, at ${describePlace(place)}. Return a flatter value.`,
+      );
+    }
+    const bytes = isPlain(value) ? undefined : bytesOf(value);
+    if (bytes !== undefined) {
+      this.#base64(bytes);
+      return;
+    }
+    const converted = attempt(place, () => convert(value, key));
+    if (converted !== undefined) this.#converted(converted.value, place);
+    else this.#structure(value, place);
+  }
+
+  /** What a toJSON returned is written as it is, without asking it for a toJSON of its own. */
+  #converted(value: unknown, place: Place): void {
+    if (typeof value !== "object" || value === null) this.value(value, undefined, undefined);
+    else if (value !== place.value && isInside(value, place)) this.#string("[Circular]");
+    else this.#structure(value, place);
+  }
+
+  #structure(value: object, place: Place): void {
+    const bytes = isPlain(value) ? undefined : bytesOf(value);
+    if (bytes !== undefined) this.#base64(bytes);
+    else if (isArray(value)) this.#array(value, place);
+    else if (isPlain(value)) this.#properties(value, place);
+    else if (types.isMap(value)) this.#map(value, place);
+    else if (types.isSet(value)) this.#set(value, place);
+    else if (types.isRegExp(value)) this.#string(attempt(place, () => String(value)));
+    else if (types.isPromise(value)) this.#string("[Promise]");
+    else if (types.isBoxedPrimitive(value)) this.#unboxed(value, place);
+    else if (isError(value)) this.#properties(this.#options.describeError(value), place);
+    else if (value instanceof URLSearchParams) this.#string(attempt(place, () => value.toString()));
+    else this.#properties(value, place);
+  }
+
+  #unboxed(value: object, place: Place): void {
+    const primitive = attempt(place, () => value.valueOf());
+    this.value(primitive, place, undefined);
+  }
+
+  #array(array: readonly unknown[], place: Place): void {
+    const length = attempt(place, () => array.length);
+    this.#raw("[");
+    for (let index = 0; index < length; index += 1) {
+      if (index > 0) this.#raw(",");
+      this.#child(array, index, place);
+    }
+    this.#raw("]");
+  }
+
+  #properties(object: object, place: Place): void {
+    this.#raw("{");
+    let isFirst = true;
+    for (const key of attempt(place, () => ownKeys(object))) {
+      this.#key(key, isFirst);
+      isFirst = false;
+      this.#child(object, key, place);
+    }
+    this.#raw("}");
+  }
+
+  #map(map: ReadonlyMap<unknown, unknown>, place: Place): void {
+    let allStrings = true as boolean;
+    apply(forEachOfMap, map, [
+      (_value: unknown, key: unknown) => {
+        allStrings &&= typeof key === "string";
+      },
+    ]);
+    let index = 0;
+    this.#raw(allStrings ? "{" : "[");
+    apply(forEachOfMap, map, [
+      (value: unknown, key: unknown) => {
+        if (allStrings) {
+          this.#key(key as string, index === 0);
+          this.value(value, place, key as string);
+        } else {
+          if (index > 0) this.#raw(",");
+          this.value([key, value], place, index);
+        }
+        index += 1;
+      },
+    ]);
+    this.#raw(allStrings ? "}" : "]");
+  }
+
+  #set(set: ReadonlySet<unknown>, place: Place): void {
+    let index = 0;
+    this.#raw("[");
+    apply(forEachOfSet, set, [
+      (value: unknown) => {
+        if (index > 0) this.#raw(",");
+        this.value(value, place, index);
+        index += 1;
+      },
+    ]);
+    this.#raw("]");
+  }
+
+  #child(object: object, key: Key, place: Place): void {
+    let child: unknown;
+    try {
+      child = getProperty(object, key);
+    } catch (cause) {
+      throw unreadable({ ...place, key, parent: place }, cause);
+    }
+    this.value(child, place, key);
+  }
+
+  #key(key: string, isFirst: boolean): void {
+    if (!isFirst) this.#raw(",");
+    this.#string(key);
+    this.#raw(":");
+  }
+
+  #base64(bytes: Uint8Array): void {
+    this.#expect(Math.ceil(bytes.byteLength / 3) * 4);
+    this.#raw(`"${Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("base64")}"`);
+  }
+
+  #string(text: string): void {
+    this.#expect(text.length);
+    this.#raw(stringifyJson(text));
+  }
+
+  #raw(text: string): void {
+    this.#part += text;
+    if (this.#part.length >= PART_CHARS) this.#finishPart();
+  }
+
+  #finishPart(): void {
+    this.#finishedBytes += byteLength(this.#part);
+    this.#finished += this.#part;
+    this.#part = "";
+    this.#expect(0);
+  }
+
+  /** Refuses what will surely be too long: a character is a byte or more. */
+  #expect(chars: number): void {
+    const size = this.#finishedBytes + this.#part.length + chars;
+    if (size <= this.#options.maxBytes) return;
+    throw new ResultError(
+      `The result is too large: at least ${size} bytes of JSON, and the limit is ${this.#options.maxBytes}. ` +
+        "Return less, or write the data to a file and name it in outputFiles.",
+    );
+  }
+}
+
+/** The value that stands for an object, where something other than its structure does. */
+function convert(value: object, key: Key | undefined): { readonly value: unknown } | undefined {
+  const toJson: unknown = getProperty(value, "toJSON");
+  if (typeof toJson !== "function") return undefined;
+  return { value: apply(toJson, value, [key === undefined ? "" : String(key)]) as unknown };
+}
+
+/** The bytes of an object that is a view of bytes or holds them. */
+function bytesOf(value: object): Uint8Array | undefined {
+  if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
+  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
+  return undefined;
+}
+
+function isError(value: object): boolean {
+  return types.isNativeError(value) || value instanceof ErrorClass;
+}
+
+function isInside(value: object, place: Place): boolean {
+  for (let outer = place.parent; outer !== undefined; outer = outer.parent) if (outer.value === value) return true;
+  return false;
+}
+
+function describeFunction(value: unknown): string {
+  try {
+    const name: unknown = getProperty(value as object, "name");
+    return typeof name === "string" && name !== "" ? `[Function ${name}]` : "[Function]";
+  } catch {
+    return "[Function]";
+  }
+}
+
+/** True for arrays and object literals, nearly always what a result consists of: these need no further questions. */
+function isPlain(value: object): boolean {
+  return !types.isProxy(value) && (isArray(value) || getPrototypeOf(value) === ObjectPrototype);
+}
+
+/** Runs what may run the program's code (getters, proxies, toJSON). */
+function attempt<T>(place: Place, body: () => T): T {
+  try {
+    return body();
+  } catch (cause) {
+    throw unreadable(place, cause);
+  }
+}
+
+function unreadable(place: Place, cause: unknown): ResultError {
+  return new ResultError(`The result cannot be read at ${describePlace(place)}: ${describeThrown(cause)}`, { cause });
+}
+
+function describeThrown(thrown: unknown): string {
+  try {
+    return typeof thrown === "object" && thrown !== null && "message" in thrown ? String(thrown.message) : String(thrown);
+  } catch {
+    return "something was thrown that cannot be shown";
+  }
+}
+
+/** `result.rows[3].name` */
+function describePlace(place: Place): string {
+  let text = "";
+  for (let at: Place | undefined = place; at !== undefined; at = at.parent) {
+    if (at.key === undefined) continue;
+    const isName = typeof at.key === "string" && /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(at.key);
+    text = (isName ? `.${at.key}` : `[${stringifyJson(at.key)}]`) + text;
+  }
+  return shorten(`result${text}`);
+}
+
+function shorten(text: string): string {
+  return text.length <= 200 ? text : `${text.slice(0, 120)}…${text.slice(-79)}`;
+}

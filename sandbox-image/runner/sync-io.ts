@@ -1,0 +1,36 @@
+/** Synchronous reading and writing on file descriptors that may be non-blocking, bounded in time. */
+
+import { now, readSync, sleep, writeSync } from "./intrinsics.ts";
+
+const FIRST_PAUSE_MS = 0.05;
+const LONGEST_PAUSE_MS = 1;
+
+/** True when all was written before `deadline` (of {@link now}). Throws what `write` fails with. */
+export function writeFully(fd: number, bytes: Uint8Array, deadline: number): boolean {
+  let written = 0;
+  while (written < bytes.byteLength) {
+    const from = written;
+    const count = retry(deadline, () => writeSync(fd, bytes, from));
+    if (count === undefined) return false;
+    written += count;
+  }
+  return true;
+}
+
+/** Bytes read; 0 at the end of the stream, `undefined` when nothing came before `deadline`. */
+export function readSome(fd: number, into: Uint8Array, deadline: number): number | undefined {
+  return retry(deadline, () => readSync(fd, into));
+}
+
+/** Repeats what fails because the descriptor is not ready yet. */
+function retry(deadline: number, attempt: () => number): number | undefined {
+  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    try {
+      return attempt();
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    }
+    if (now() >= deadline) return undefined;
+    sleep(pauseMs);
+  }
+}

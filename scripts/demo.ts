@@ -1,0 +1,128 @@
+/**
+ * `make demo`: starts the service, sends it the programs of examples/first over HTTP, shows what came back, and stops it.
+ *
+ * Fails when the first program gives no result, or when anything that the second one tries works.
+ */
+
+import { readFile } from "node:fs/promises";
+import path from "node:path";
+
+import { z } from "zod";
+
+import { executionSchema } from "../src/domain/execution.ts";
+import type { Execution } from "../src/domain/execution.ts";
+import { startService } from "./lib/service-process.ts";
+import type { ServiceProcess } from "./lib/service-process.ts";
+
+const root = path.join(import.meta.dirname, "..");
+const REQUEST_WITHIN_MS = 120_000;
+
+const pathEntry = z.union([z.string(), z.looseObject({ path: z.string() }).transform((entry) => entry.path)]);
+const runtimeSchema = z.looseObject({
+  name: z.string(),
+  permissions: z.looseObject({
+    fileSystem: z.looseObject({ read: z.array(pathEntry), write: z.array(pathEntry) }),
+    network: z.looseObject({ allowedHosts: z.array(z.string()) }),
+    system: z.looseObject({ allowedCommands: z.array(z.string()), maxProcesses: z.number() }),
+  }),
+});
+const runtimesSchema = z.looseObject({ runtimes: z.array(runtimeSchema) });
+const attemptsSchema = z.array(z.object({ what: z.string(), refused: z.string().nullable() }));
+
+const example = (name: string): Promise<string> => readFile(path.join(root, "examples/first", name), "utf8");
+const colour = (code: number, text: string): string => (process.stdout.isTTY ? `\u001b[${code}m${text}\u001b[0m` : text);
+const heading = (text: string): void => console.log(`\n${colour(1, text)}\n`);
+const indented = (text: string): string => text.trimEnd().replaceAll(/^(?=.)/gm, "    ");
+const listed = (entries: readonly string[]): string => (entries.length === 0 ? "none" : entries.join(", "));
+
+async function call(url: string, signal: AbortSignal, body?: object): Promise<unknown> {
+  const response = await fetch(url, {
+    method: body === undefined ? "GET" : "POST",
+    signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_WITHIN_MS)]),
+    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+  });
+  const text = await response.text();
+  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
+  return JSON.parse(text);
+}
+
+async function execute(service: ServiceProcess, signal: AbortSignal, request: object): Promise<Execution> {
+  const execution = executionSchema.parse(await call(`${service.url}/v1/executions`, signal, request));
+  if (execution.status === "completed") return execution;
+  const { status, error, stdout, stderr } = execution;
+  throw new Error([`The program ended as "${status}".`, error?.stack ?? "", stdout, stderr].filter((text) => text !== "").join("\n"));
+}
+
+async function compute(service: ServiceProcess, signal: AbortSignal): Promise<void> {
+  const [code, sales] = await Promise.all([example("program.ts"), example("sales.csv")]);
+  heading(`1. A program and its input are sent to ${service.url}/v1/executions`);
+  console.log(`    code: examples/first/program.ts, ${code.split("\n").length - 1} lines`);
+  console.log(`    file: in/sales.csv, ${sales.split("\n").length - 2} orders`);
+  const request = { code, files: [{ path: "in/sales.csv", content: sales }], outputFiles: ["temp/**"] };
+  const execution = await execute(service, signal, request);
+  const report = execution.files.find((file) => file.path === "temp/report.md");
+  if (report === undefined || !("content" in report)) throw new Error(`The program wrote no report: ${JSON.stringify(execution.files)}`);
+
+  const { startMs, runMs, totalMs } = execution.usage;
+  heading(`   It printed`);
+  console.log(indented(execution.stdout));
+  heading("   It returned");
+  console.log(indented(JSON.stringify(execution.result, undefined, 2)));
+  heading("   It wrote temp/report.md, which came back with the answer");
+  console.log(indented(report.content));
+  heading("   It took");
+  console.log(`    ${totalMs.toFixed(0)} ms: ${startMs.toFixed(0)} for the container, ${runMs.toFixed(0)} for the program`);
+  await showPermissions(service, signal, execution.runtime);
+}
+
+async function showPermissions(service: ServiceProcess, signal: AbortSignal, name: string): Promise<void> {
+  const { runtimes } = runtimesSchema.parse(await call(`${service.url}/v1/runtimes`, signal));
+  const permissions = runtimes.find((runtime) => runtime.name === name)?.permissions;
+  if (permissions === undefined) throw new Error(`GET /v1/runtimes does not list the runtime ${name}`);
+  const { fileSystem, network, system } = permissions;
+  heading(`   It was allowed (config/runtimes.json, runtime "${name}")`);
+  console.log(`    to read        ${listed(fileSystem.read)} of the workspace folder, and its input`);
+  console.log(`    to write       ${listed(fileSystem.write)}, in memory, gone with the container`);
+  console.log(`    to connect to  ${listed(network.allowedHosts)}`);
+  console.log(`    to run         ${listed(system.allowedCommands)}; processes at once: ${system.maxProcesses}`);
+}
+
+/** Why each attempt of harm.ts must fail, in its order. */
+const DEFENCES = [
+  "The root file system there is the sandbox image; the host's files are not in it.",
+  "The sandbox has no network but a loopback of its own, where nothing listens.",
+  "The seccomp filter of a runtime with one process refuses to make another.",
+];
+
+async function harm(service: ServiceProcess, signal: AbortSignal): Promise<void> {
+  heading("2. A program that means harm: examples/first/harm.ts");
+  const execution = await execute(service, signal, { code: await example("harm.ts"), args: [String(service.port)] });
+  const attempts = attemptsSchema.parse(execution.result);
+  for (const [index, { what, refused }] of attempts.entries()) {
+    console.log(`    It tried to ${what}.`);
+    console.log(`        ${refused === null ? colour(31, "IT WORKED") : `${colour(32, "refused")}: ${refused}`}`);
+    console.log(`        ${DEFENCES[index] ?? ""}\n`);
+  }
+  if (attempts.length !== DEFENCES.length || attempts.some(({ refused }) => refused === null)) throw new Error("The sandbox did not hold.");
+}
+
+async function demo(signal: AbortSignal): Promise<void> {
+  const service = await startService({ root, signal });
+  try {
+    await compute(service, signal);
+    await harm(service, signal);
+  } finally {
+    await service.stop();
+  }
+  console.log("The service is stopped. Start your own with: make start");
+}
+
+const interruption = new AbortController();
+for (const name of ["SIGINT", "SIGTERM", "SIGHUP"] as const) {
+  process.on(name, () => interruption.abort(new Error(`interrupted by ${name}`)));
+}
+await demo(interruption.signal).catch((error: unknown) => {
+  const message = error instanceof Error ? error.message : String(error);
+  console.error(interruption.signal.aborted ? "\nInterrupted. The service is stopped." : `\nThe demo failed. ${message}`);
+  process.exitCode = 1;
+});

@@ -1,0 +1,295 @@
+/**
+ * Makes what is written about the configuration, the errors and the layers of defence from the code that enforces them.
+ *
+ *     config/runtimes.schema.json                       whole file, for editors
+ *     docs/configuration.md, errors.md, threat-model.md the blocks between `<!-- generated: name -->` and `<!-- end -->`
+ *
+ * With `--check` nothing is written: it names what is stale, and fails. What is written by hand is checked where it can be: examples in
+ * docs/configuration.md are loaded as the service would load them, and the tests that ARCHITECTURE.md names must be there.
+ */
+
+import { readFile, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { format, resolveConfig } from "prettier";
+import { z } from "zod";
+
+import { environmentSchema } from "../src/config/environment.ts";
+import { parseRuntimes, runtimesFileSchema } from "../src/config/runtimes-file.ts";
+import { formatByteSize } from "../src/domain/byte-size.ts";
+import { ERROR_STATUS } from "../src/domain/errors.ts";
+import type { ErrorCode } from "../src/domain/errors.ts";
+import { STATUSES } from "../src/domain/execution.ts";
+import type { Status } from "../src/domain/execution.ts";
+import { compileLimits, requestLimitsSchema, runtimeLimitsSchema } from "../src/domain/limits.ts";
+import { permissionsSchema } from "../src/domain/permissions.ts";
+import { LAYERS } from "../src/sandbox/layers.ts";
+
+const root = path.join(import.meta.dirname, "..");
+
+type Json = Readonly<Record<string, unknown>>;
+type Shape = Readonly<Record<string, z.ZodType>>;
+
+const runtimeShape = runtimesFileSchema.shape.runtimes.valueType.shape;
+
+/** Fields whose schema says nothing about them, since they only hold others. */
+const CONTAINERS: Readonly<Record<string, string>> = {
+  language: "What the code is written in; TypeScript runs as JavaScript too, once its types are taken out",
+  permissions: "What programs may do; see [Permissions](#permissions)",
+  limits: "Limits beyond `timeout` and `memoryLimit`; see [Limits](#limits)",
+};
+
+/** Defaults that follow another setting. */
+const FOLLOWS: Readonly<Record<string, string>> = { maxTimeoutMs: "`timeout`", maxMemory: "`memoryLimit`", maxCpus: "`cpus`" };
+
+const WHEN: Readonly<Record<ErrorCode, string>> = {
+  INVALID_REQUEST:
+    "The body is no JSON, a field is unknown or wrong, or input files cannot be placed. `details` lists every problem with its path.",
+  LIMIT_EXCEEDED: "A limit is above the runtime's ceiling, or there are too many input files. The message says the ceiling.",
+  UNAUTHENTICATED: "The service has keys, and the request has none or a wrong one.",
+  FORBIDDEN: "The `Host` or `Origin` header names another host, or the key lacks the scope.",
+  PERMISSION_WIDENING: "The request asks for more than its runtime grants. `details` names each entry.",
+  NOT_FOUND: "There is no such path, runtime or execution; or the execution belongs to another key.",
+  METHOD_NOT_ALLOWED: "The path has no such method. The `Allow` header lists those it has.",
+  PAYLOAD_TOO_LARGE: "The body is over `CODE_MODE_MAX_BODY_BYTES`.",
+  UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON, is compressed, or is not UTF-8.",
+  QUEUE_FULL: "Every slot is taken and the queue is full. `Retry-After` says when to try again.",
+  SHUTTING_DOWN: "The service is being stopped. `Retry-After` says when to try again.",
+  SANDBOX_UNAVAILABLE:
+    "No sandbox could be started: the engine or the image is missing, or the runtime cannot run here. Where trying again can help there is a `Retry-After`.",
+  INTERNAL: "A bug of the service. Its log has the details under the `requestId`.",
+};
+
+const MEANING: Readonly<Record<Status, string>> = {
+  queued: "It waits for a slot, or its container starts.",
+  running: "The program runs.",
+  completed: "The program ended by itself, without an error and with exit code 0.",
+  failed:
+    "The program threw, did not compile, or exited with another code. `error` says what was thrown; it is null after a plain `process.exit`.",
+  timed_out: "The deadline passed. The container was killed.",
+  out_of_memory:
+    "The container's memory limit was reached, or the JavaScript heap was full. The second is the runtime's own word on stderr, which a program can forge.",
+  output_limit: "One stream printed more than the hard ceiling. The container was killed.",
+  cancelled: "The caller disconnected or sent `DELETE`, or the service was stopped.",
+  killed:
+    "The process was ended by a signal, or the sandbox broke the protocol, or the engine failed meanwhile. `error.name` tells them apart.",
+};
+
+/** What the canary looks at, by layer. */
+const PROVEN_BY: Readonly<Record<string, string>> = {
+  capabilities: "All five capability sets in `/proc/self/status` are zero",
+  "no-new-privileges": "`NoNewPrivs` is 1",
+  seccomp: "A filter is installed; a netlink socket gets EPERM",
+  "one-process": "Starting the runtime's own binary as a child gets EPERM",
+  "read-only-root": "`/` is mounted `ro`; writing to `/opt` fails",
+  noexec: "`/workspace`, a writable folder and the socket folder are mounted `noexec,nosuid,nodev`",
+  "unreadable-runtime": "Opening `/proc/self/mem` for writing and the binary for reading gets EACCES",
+  "no-network": "`/proc/net/dev` lists `lo` alone",
+  "own-user": "The user id is 1000 or above",
+  "no-shared-memory": "`/dev/shm` is not mounted and cannot be written",
+  memory: "The cgroup's limit is the one that was asked for",
+  pids: "The cgroup's limit is the one that was asked for",
+};
+
+const code = (text: string): string => `\`${text}\``;
+const cell = (text: string): string => text.replaceAll("|", "\\|").replaceAll("\n", " ");
+
+function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]): string => `| ${cells.map(cell).join(" | ")} |`;
+  return [line(head), line(head.map(() => "---")), ...rows.map(line)].join("\n");
+}
+
+const describeJson = (schema: z.ZodType): Json => z.toJSONSchema(schema, { io: "input", target: "draft-2020-12", unrepresentable: "any" });
+
+function typeOf(json: Json): string {
+  const { anyOf, enum: values, items, type } = json as { anyOf?: Json[]; enum?: unknown[]; items?: Json; type?: string };
+  if (values !== undefined) return values.map((value) => code(JSON.stringify(value))).join(" or ");
+  if (anyOf !== undefined) return isSize(json) ? "size" : [...new Set(anyOf.map(typeOf))].join(" or ");
+  if (items !== undefined) return `list of ${typeOf(items)}`;
+  return type ?? "any";
+}
+
+/** A number of bytes, or text such as "512MB". */
+function isSize({ anyOf }: Json): boolean {
+  return Array.isArray(anyOf) && anyOf.length === 2 && JSON.stringify(anyOf) === '[{"type":"number"},{"type":"string","maxLength":32}]';
+}
+
+/** What a value must be like. Where the schema checks it with a function, its own words: those of the error for a wrong value. */
+function formatOf(schema: z.ZodType, json: Json): string {
+  for (const wrong of [2 ** 52, 1, "999999999999", "?"]) {
+    const issue = schema.safeParse(wrong).error?.issues.find(({ message }) => /^(?:expected|must be) /.test(message));
+    if (issue !== undefined) return issue.message.replace(/^(?:expected (?:a number from )?|must be (?:from )?)/, "").replace(/;.*$/, "");
+  }
+  const { maximum, maxItems, maxLength, minimum, minLength, pattern } = json as Readonly<Record<string, number | string | undefined>>;
+  if (pattern !== undefined) return code(String(pattern));
+  if (minimum !== undefined)
+    return maximum === undefined || maximum === Number.MAX_SAFE_INTEGER ? `${minimum} or more` : `${minimum} to ${maximum}`;
+  if (maxItems !== undefined) return `at most ${maxItems} entries`;
+  if (maxLength !== undefined) return `${minLength ?? 0} to ${maxLength} characters`;
+  return "";
+}
+
+/** The value that a missing field gets. */
+function defaultOf(schema: z.ZodType, json: Json): string {
+  const { data } = schema.safeParse(undefined);
+  if (data === undefined) return "";
+  if (typeof data === "number") return code(isSize(json) ? formatByteSize(data) : String(data));
+  if (typeof data === "string") return code(data);
+  return Array.isArray(data) && data.length === 0 ? "none" : code(JSON.stringify(data));
+}
+
+/** A description without what the columns beside it say. */
+function describe(name: string, json: Json): string {
+  const description = typeof json["description"] === "string" ? json["description"] : CONTAINERS[name];
+  if (description === undefined) throw new Error(`the setting ${name} has no description`);
+  return description.replace(/[;.] default[: ].*$/i, "");
+}
+
+/** A row for each field. `defaults` overrides what the schema alone does not know. */
+function fieldTable(shape: Shape, defaults: Readonly<Record<string, string>> = {}): string {
+  const rows = Object.entries(shape).map(([name, schema]) => {
+    const json = describeJson(schema);
+    return [code(name), typeOf(json), defaults[name] ?? defaultOf(schema, json), formatOf(schema, json), describe(name, json)];
+  });
+  return table(["name", "type", "default", "range, format", "what"], rows);
+}
+
+function limitsTable(): string {
+  const shape: Shape = runtimeLimitsSchema.shape;
+  const compiled = compileLimits(1, 2 ** 30, {});
+  if ("message" in compiled) throw new Error(compiled.message);
+  const values: Readonly<Record<string, number>> = { ...compiled.defaults, maxOutputBytes: compiled.ceilings.outputBytes };
+  const defaults = Object.entries(shape).map(([name, schema]) => {
+    const value = values[name];
+    const shown = value === undefined ? FOLLOWS[name] : code(isSize(describeJson(schema)) ? formatByteSize(value) : String(value));
+    if (shown === undefined) throw new Error(`the limit ${name} has no default`);
+    return [name, shown] as const;
+  });
+  return fieldTable(shape, Object.fromEntries(defaults));
+}
+
+function permissionsTable(): string {
+  const rows = Object.entries(permissionsSchema.shape).flatMap(([section, group]) =>
+    Object.entries(group.unwrap().shape as Shape).map(([name, schema]) => {
+      const json = describeJson(schema);
+      const none = name === "maxProcesses" ? code("1") : "none";
+      return [code(`${section}.${name}`), typeOf(json), none, formatOf(schema, json), describe(name, json)];
+    }),
+  );
+  return table(["name", "type", "default", "range, format", "what"], rows);
+}
+
+function environmentTable(): string {
+  const rows = Object.entries(environmentSchema.shape as Shape).map(([name, schema]) => {
+    const json = describeJson(schema);
+    const { description = "" } = json as { description?: string };
+    const said = /\. Default: (.*)$/.exec(description)?.[1];
+    const range = "enum" in json ? typeOf(json).replaceAll('"', "").replaceAll(" or ", ", ") : formatOf(schema, json);
+    return [code(name), said ?? defaultOf(schema, json), range, describe(name, json)];
+  });
+  return table(["name", "default", "range, format", "what"], rows);
+}
+
+function layersTable(): string {
+  const known = new Set(LAYERS.map(({ id }) => id));
+  const strange = Object.keys(PROVEN_BY).find((id) => !known.has(id));
+  if (strange !== undefined) throw new Error(`there is no layer ${strange}`);
+  const rows = LAYERS.map(({ id, required, stops, title }) => {
+    const proof = PROVEN_BY[id];
+    if (proof === undefined) throw new Error(`the layer ${id} is not described`);
+    return [title, required ? "required" : "bonus", stops, proof];
+  });
+  return table(["layer", "", "what it stops", "how a start proves it"], rows);
+}
+
+/** By the name of the block. */
+const BLOCKS: Readonly<Record<string, () => string>> = {
+  runtime: () => fieldTable(runtimeShape),
+  permissions: permissionsTable,
+  limits: limitsTable,
+  "request-limits": () => fieldTable(requestLimitsSchema.shape),
+  environment: environmentTable,
+  errors: () =>
+    table(
+      ["code", "status", "when"],
+      Object.entries(ERROR_STATUS).map(([name, status]) => [code(name), String(status), WHEN[name as ErrorCode]]),
+    ),
+  statuses: () =>
+    table(
+      ["status", "what happened"],
+      STATUSES.map((status) => [code(status), MEANING[status]]),
+    ),
+  layers: layersTable,
+};
+
+/** Fills the blocks of a document; it must have exactly the ones named. */
+function fillBlocks(text: string, names: readonly string[], file: string): string {
+  const found: string[] = [];
+  const filled = text.replace(
+    /(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end -->)/gs,
+    (_match, begin: string, name: string, end: string) => {
+      found.push(name);
+      return `${begin}\n${BLOCKS[name]?.() ?? ""}\n\n${end}`;
+    },
+  );
+  if (found.toSorted().join() !== names.toSorted().join())
+    throw new Error(`${file} must have the blocks ${names.join(", ")}; it has ${found.join(", ")}`);
+  return filled;
+}
+
+/** Loads every example of runtimes.json in a document. */
+function checkExamples(text: string, file: string): void {
+  for (const [, example = ""] of text.matchAll(/^```json\n(.*?)^```/gms)) {
+    if (example.includes('"runtimes"')) parseRuntimes(example, `${file}, an example`);
+  }
+}
+
+/** Looks for every test that a document names as `file.test.ts`: "title", "title". */
+async function checkTests(text: string, file: string): Promise<void> {
+  for (const [, testFile = "", titles = ""] of text.matchAll(/`(test\/[^`]+\.test\.ts)`: ((?:"[^"]+"(?:, )?)+)/g)) {
+    const source = await readFile(path.join(root, testFile), "utf8");
+    for (const [title, words = ""] of titles.matchAll(/"([^"]+)"/g)) {
+      if (!source.includes(words)) throw new Error(`${file} names the test ${title}, which is not in ${testFile}`);
+    }
+  }
+}
+
+async function schemaFile(file: string): Promise<string> {
+  const schema = describeJson(runtimesFileSchema) as {
+    properties: { runtimes: { additionalProperties: { properties: Record<string, Json> } } };
+  };
+  const { properties } = schema.properties.runtimes.additionalProperties;
+  // What becomes a number of bytes has no default in the form in which it is written.
+  const { data: memoryBytes } = runtimeShape.memoryLimit.safeParse(undefined);
+  properties["memoryLimit"] = { ...properties["memoryLimit"], default: formatByteSize(memoryBytes ?? 0) };
+  const title = { title: "config/runtimes.json of Code Mode" };
+  return format(JSON.stringify({ ...title, ...schema }), { ...(await resolveConfig(file)), parser: "json" });
+}
+
+async function documentFile(file: string, names: readonly string[]): Promise<string> {
+  const text = await readFile(file, "utf8");
+  checkExamples(text, path.relative(root, file));
+  return fillBlocks(text, names, path.relative(root, file));
+}
+
+const FILES: Readonly<Record<string, (file: string) => Promise<string>>> = {
+  "config/runtimes.schema.json": schemaFile,
+  "docs/configuration.md": (file) => documentFile(file, ["environment", "limits", "permissions", "request-limits", "runtime"]),
+  "docs/errors.md": (file) => documentFile(file, ["errors", "statuses"]),
+  "docs/threat-model.md": (file) => documentFile(file, ["layers"]),
+};
+
+await checkTests(await readFile(path.join(root, "ARCHITECTURE.md"), "utf8"), "ARCHITECTURE.md");
+const isCheck = process.argv.includes("--check");
+for (const [name, make] of Object.entries(FILES)) {
+  const file = path.join(root, name);
+  const [made, present] = await Promise.all([make(file), readFile(file, "utf8").catch(() => undefined)]);
+  if (made === present) continue;
+  if (isCheck) {
+    console.error(`${name} is stale: run "npm run docs"`);
+    process.exitCode = 1;
+  } else {
+    await writeFile(file, made);
+    console.log(`wrote ${name}`);
+  }
+}

@@ -1,0 +1,174 @@
+import assert from "node:assert/strict";
+import { mkdir, writeFile } from "node:fs/promises";
+import path from "node:path";
+
+import { environmentSchema, readEnvironment } from "../../../src/config/environment.ts";
+import type { ServiceConfig } from "../../../src/config/environment.ts";
+import { StartupError } from "../../../src/domain/errors.ts";
+import { useTempFolder } from "../support/temp-folder.ts";
+
+const PLACES = { cwd: "/somewhere", packageRoot: "/package" };
+const read = (env: Record<string, string> = {}): ServiceConfig => readEnvironment({ env: { HOME: "/home/user", ...env }, ...PLACES });
+
+const problemsOf = (env: Record<string, string>): readonly string[] => {
+  try {
+    read(env);
+  } catch (error) {
+    assert.ok(error instanceof StartupError);
+    return error.problems;
+  }
+  return assert.fail("it was accepted");
+};
+
+describe("environment: the settings of the service", () => {
+  it("have the documented defaults: loopback, no key", () => {
+    assert.deepEqual(read(), {
+      host: "127.0.0.1",
+      port: 3210,
+      allowedHosts: [],
+      configDir: "/package/config",
+      runtimesFile: "/package/config/runtimes.json",
+      workspaceRoot: "/package/workspace",
+      stateDir: "/home/user/.local/state/code-mode",
+      keys: [],
+      maxRunning: 16,
+      maxStarting: 4,
+      maxQueued: 256,
+      maxBodyBytes: 32 * 2 ** 20,
+      shutdownGraceMs: 10_000,
+      resultTtlMs: 300_000,
+      dockerHost: undefined,
+      logLevel: "info",
+    });
+  });
+
+  it("are what the variables say, with paths made absolute", () => {
+    const config = read({
+      CODE_MODE_HOST: "::1",
+      CODE_MODE_PORT: "0",
+      CODE_MODE_ALLOWED_HOSTS: " code.example.com, ,other.example.com",
+      CODE_MODE_CONFIG_DIR: "conf",
+      CODE_MODE_STATE_DIR: "../state",
+      CODE_MODE_MAX_RUNNING: "1",
+      CODE_MODE_MAX_STARTING: "2",
+      CODE_MODE_MAX_QUEUED: "0",
+      CODE_MODE_MAX_BODY_BYTES: "1024",
+      CODE_MODE_SHUTDOWN_GRACE_MS: "0",
+      CODE_MODE_RESULT_TTL_MS: "0",
+      DOCKER_HOST: "tcp://127.0.0.1:2375",
+      LOG_LEVEL: "silent",
+    });
+    assert.deepEqual(config, {
+      host: "::1",
+      port: 0,
+      allowedHosts: ["code.example.com", "other.example.com"],
+      configDir: "/somewhere/conf",
+      runtimesFile: "/somewhere/conf/runtimes.json",
+      workspaceRoot: "/somewhere/workspace",
+      stateDir: "/state",
+      keys: [],
+      maxRunning: 1,
+      maxStarting: 2,
+      maxQueued: 0,
+      maxBodyBytes: 1024,
+      shutdownGraceMs: 0,
+      resultTtlMs: 0,
+      dockerHost: "tcp://127.0.0.1:2375",
+      logLevel: "silent",
+    });
+    assert.equal(read({ CODE_MODE_WORKSPACE_ROOT: "/data/ws", CODE_MODE_CONFIG_DIR: "/etc/cm" }).workspaceRoot, "/data/ws");
+  });
+
+  it("place the state where the desktop's convention says", () => {
+    assert.equal(read({ XDG_STATE_HOME: "/xdg" }).stateDir, "/xdg/code-mode");
+  });
+
+  it("take a variable that is set to nothing for one that is not set", () => {
+    const all = Object.fromEntries(Object.keys(environmentSchema.shape).map((name) => [name, ""]));
+    assert.deepEqual(read(all), read());
+  });
+
+  it("have a description for each variable: the reference is made from them", () => {
+    for (const [name, schema] of Object.entries(environmentSchema.shape)) assert.ok((schema.description ?? "").length > 10, name);
+  });
+});
+
+describe("environment: where the configuration is", () => {
+  const folder = useTempFolder();
+
+  it("is the working directory's, if it has one, else the package's", async () => {
+    const options = { env: { HOME: "/home/user" }, cwd: folder(), packageRoot: "/package" };
+    assert.equal(readEnvironment(options).configDir, "/package/config");
+    await mkdir(path.join(folder(), "config"));
+    assert.equal(readEnvironment(options).configDir, "/package/config", "a folder without the file is not it");
+    await writeFile(path.join(folder(), "config", "runtimes.json"), "{}");
+    assert.equal(readEnvironment(options).configDir, path.join(folder(), "config"));
+    assert.equal(readEnvironment(options).workspaceRoot, path.join(folder(), "workspace"));
+  });
+});
+
+describe("environment: the quick-start keys", () => {
+  it("are name:key pairs; a key alone gets a name", () => {
+    assert.deepEqual(read({ CODE_MODE_API_KEYS: "alice:0123456789abcdef, 0123456789ABCDEF,bob@x.org:a:b/c+d=e!0123456" }).keys, [
+      { name: "alice", key: "0123456789abcdef" },
+      { name: "key-2", key: "0123456789ABCDEF" },
+      { name: "bob@x.org", key: "a:b/c+d=e!0123456" },
+    ]);
+    assert.deepEqual(read({ CODE_MODE_API_KEYS: "0123456789abcdef" }).keys, [{ name: "default", key: "0123456789abcdef" }]);
+  });
+
+  for (const [title, text, entry] of [
+    ["a key that is too short", "short", 1],
+    ["a named key that is too short, though name and key together are long enough", "production:secret", 1],
+    ["a key with a space in it", "0123456789 abcdef", 1],
+    ["a key that is too long", "a".repeat(257), 1],
+    ["a name with strange characters", "a b:0123456789abcdef", 1],
+    ["a name that is empty", ":0123456789abcdef", 1],
+    ["a second entry that is wrong", "0123456789abcdef,x", 2],
+  ] as const) {
+    it(`refuse ${title}, without repeating it`, () => {
+      const problems = problemsOf({ CODE_MODE_API_KEYS: text });
+      assert.equal(problems.length, 1);
+      assert.match(
+        problems[0]!,
+        new RegExp(
+          `^environment: CODE_MODE_API_KEYS.*: expected name:key pairs .* 16 to 256 printable characters; entry ${entry} is none$`,
+        ),
+      );
+      assert.ok(!problems[0]!.includes(text), "a key must not reach the log");
+    });
+  }
+});
+
+describe("environment: every wrong value", () => {
+  for (const [name, value, message] of [
+    ["CODE_MODE_PORT", "http", /expected a whole number/],
+    ["CODE_MODE_PORT", "-1", /expected a whole number/],
+    ["CODE_MODE_PORT", "80.5", /expected a whole number/],
+    ["CODE_MODE_PORT", "0x50", /expected a whole number/],
+    ["CODE_MODE_PORT", " 80", /expected a whole number/],
+    ["CODE_MODE_PORT", "65536", /expected a number from 0 to 65535/],
+    ["CODE_MODE_MAX_RUNNING", "0", /expected a number from 1 to 10000/],
+    ["CODE_MODE_MAX_STARTING", "1001", /expected a number from 1 to 1000/],
+    ["CODE_MODE_MAX_QUEUED", "1e3", /expected a whole number/],
+    ["CODE_MODE_MAX_BODY_BYTES", "1023", /expected a number from 1024 to 1073741824/],
+    ["CODE_MODE_SHUTDOWN_GRACE_MS", "600001", /expected a number from 0 to 600000/],
+    ["CODE_MODE_RESULT_TTL_MS", "5m", /expected a whole number/],
+    ["LOG_LEVEL", "verbose", /"fatal"\|"error"\|"warn"/],
+  ] as const) {
+    it(`${name}=${JSON.stringify(value)} names the variable and what is expected`, () => {
+      const problems = problemsOf({ [name]: value });
+      assert.equal(problems.length, 1);
+      assert.ok(problems[0]!.startsWith(`environment: ${name}: `), problems[0]);
+      assert.match(problems[0]!, message);
+    });
+  }
+
+  it("is reported at once with all others", () => {
+    assert.equal(problemsOf({ CODE_MODE_PORT: "x", CODE_MODE_MAX_QUEUED: "y", LOG_LEVEL: "z" }).length, 3);
+  });
+
+  it("is a misspelt name too", () => {
+    assert.deepEqual(problemsOf({ CODE_MODE_PROT: "80" }), ["environment: CODE_MODE_PROT: is no known setting"]);
+  });
+});
