@@ -36,7 +36,8 @@ check: node_modules/.stamp ## format, lint, types, dead code, layers
 soak: build ## the long tests
 	@if ls test/soak/*.test.ts >/dev/null 2>&1; then $(with_image) npm run --silent test:soak -- $(ARGS); else echo "There are no long tests yet (test/soak)."; fi
 
-clean: ## remove what was built, and the caches
+clean: ## remove what was built, the caches, and the project's images from an engine that answers
+	@if [ -f dist/main.js ] && node scripts/engine-probe.mjs >/dev/null 2>&1; then node dist/main.js image prune --all; fi
 	@rm -rf dist coverage .cache
 
 # No package needs its install script.

@@ -19,6 +19,7 @@ import { RuntimeManager } from "./execution/runtime-manager.ts";
 import { Authenticator } from "./http/authentication.ts";
 import { createHttpApp } from "./http/server.ts";
 import { CleanupStack } from "./lib/cleanup-stack.ts";
+import { within } from "./lib/deadline.ts";
 import { packageRoot, packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
@@ -36,6 +37,7 @@ const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
 /** A client that sends its headers slower than this is cut off. */
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 120_000;
+const LAST_ANSWERS_MS = 2000;
 const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 /** Builds and starts the service. Throws a {@link StartupError} that says what to mend; nothing is left behind then. */
@@ -105,10 +107,15 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   logger.info({ url, runtimes: [...runtimes.keys()] }, `Code Mode ${version} listens on ${url}`);
 
   const close = async (): Promise<void> => {
-    server.close();
-    server.closeIdleConnections();
-    // Requests under way are answered: `manager.close` gives them their grace.
+    const closed = new Promise<void>((resolve) => {
+      server.close(() => {
+        resolve();
+      });
+    });
+    // Requests under way are answered: the executions get their grace. Answers then have a moment to reach their clients.
     await cleanup.close();
+    server.closeIdleConnections();
+    await within(closed, LAST_ANSWERS_MS, "the last answers").catch(() => undefined);
     server.closeAllConnections();
   };
   let closing: Promise<void> | undefined;

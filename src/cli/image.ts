@@ -8,11 +8,11 @@ import { buildSandboxImage } from "../sandbox/docker/image/build-image.ts";
 import { findImage, pruneSandboxImages } from "../sandbox/docker/image/find-image.ts";
 
 /** Builds what the runtimes of the configuration need. */
-export async function buildImages(): Promise<number> {
+export async function buildImages({ refresh }: { refresh: boolean }): Promise<number> {
   const config = readEnvironment({ packageRoot });
   const docker = connectEngine(config.dockerHost);
   for (const nodeMajor of await configuredMajors(config.runtimesFile)) {
-    const { built, nodeVersion, tag } = await buildSandboxImage({ docker, packageRoot, nodeMajor, onProgress: say });
+    const { built, nodeVersion, tag } = await buildSandboxImage({ docker, packageRoot, nodeMajor, refresh, onProgress: say });
     say(built ? `built ${tag} (Node ${nodeVersion})` : `${tag} (Node ${nodeVersion}) is up to date`);
   }
   return 0;

@@ -35,8 +35,9 @@ Settings come from config/runtimes.json and from environment variables; see docs
   image
     .command("build")
     .description("build the images that config/runtimes.json needs; quick when nothing changed")
-    .action(async () => {
-      onExit(await buildImages());
+    .option("--refresh", "build anew although nothing changed, with the newest Debian packages")
+    .action(async (options: { refresh?: boolean }) => {
+      onExit(await buildImages({ refresh: options.refresh ?? false }));
     });
   image
     .command("prune")

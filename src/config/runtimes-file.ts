@@ -18,7 +18,7 @@ import { problemsOf } from "../domain/schema-issues.ts";
 import type { SchemaProblem } from "../domain/schema-issues.ts";
 
 /** Node lines that the sandbox image exists for; the first is the default. */
-export const NODE_MAJORS = [24] as const;
+const NODE_MAJORS = [24] as const;
 const DEFAULT_NODE_MAJOR = NODE_MAJORS[0];
 
 const runtimeSchema = z.strictObject({

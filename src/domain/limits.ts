@@ -8,17 +8,15 @@ const KIB = 2 ** 10;
 const MIB = 2 ** 20;
 
 /** A number of bytes, or text such as "512MB"; becomes a number of bytes. */
-export const byteSizeSchema = z
-  .union([z.number(), z.string().max(32)], { error: `expected ${BYTE_SIZE_FORMAT}` })
-  .transform((value, context) => {
-    const bytes = parseByteSize(value);
-    if (bytes !== undefined) return bytes;
-    context.addIssue({ code: "custom", message: `expected ${BYTE_SIZE_FORMAT}` });
-    return z.NEVER;
-  });
+const byteSizeSchema = z.union([z.number(), z.string().max(32)], { error: `expected ${BYTE_SIZE_FORMAT}` }).transform((value, context) => {
+  const bytes = parseByteSize(value);
+  if (bytes !== undefined) return bytes;
+  context.addIssue({ code: "custom", message: `expected ${BYTE_SIZE_FORMAT}` });
+  return z.NEVER;
+});
 
 /** Below this a Node process with its worker threads does not start reliably. */
-export const MIN_MEMORY_BYTES = 64 * MIB;
+const MIN_MEMORY_BYTES = 64 * MIB;
 const MIN_CPUS = 0.05;
 
 const sized = (min: number, max: number, description: string) =>

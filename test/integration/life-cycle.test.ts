@@ -204,6 +204,25 @@ describe("Life cycle", () => {
       assert.deepEqual(await readdir(path.join(folder, "state")), []);
     });
 
+    it("reclaims the mounts of a dead sandbox whose container was removed by hand", async () => {
+      const env = await writeSetUp(folder);
+      const killed = await serve(env);
+      void fetch(`${killed.url}/v1/executions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: SLEEP }),
+      }).catch(() => undefined);
+      await eventually("its sandbox runs", async () => (await ownContainers(folder, "sandbox")).length === 1);
+      killed.child.kill("SIGKILL");
+      await eventually("the instance is dead", () => killed.child.signalCode !== null);
+      for (const { Id: id } of await ownContainers(folder, "sandbox")) await docker.getContainer(id).remove({ force: true });
+      assert.ok((await ownVolumes(folder)) > 0);
+      const next = await serve(env);
+      assert.equal(await ownVolumes(folder), 0);
+      next.child.kill("SIGTERM");
+      await eventually("it stops", () => next.child.exitCode === 0, 15_000);
+    });
+
     it("runs as an unprivileged user in the engine's group", async function () {
       if (process.getuid?.() !== 0) {
         // Not root: then every other test shows it already.
@@ -236,7 +255,7 @@ describe("Life cycle", () => {
     it("does not start without a key on an address that others can reach", async () => {
       const env = await writeSetUp(folder);
       const { code, text } = await startAndFail({ ...env, CODE_MODE_HOST: "0.0.0.0" });
-      assert.deepEqual([code, text.includes('CODE_MODE_API_KEYS')], [78, true]);
+      assert.deepEqual([code, text.includes("CODE_MODE_API_KEYS")], [78, true]);
     });
 
     it("says that there is no engine, and what to do", async () => {
@@ -328,6 +347,11 @@ async function ownContainers(folder: string, kind?: string): Promise<{ Id: strin
   return containers.filter(
     ({ Labels: labels }) => labels[LABEL.runDirectory]?.startsWith(folder) === true && (kind === undefined || labels[LABEL.kind] === kind),
   );
+}
+
+async function ownVolumes(folder: string): Promise<number> {
+  const { Volumes: volumes } = await docker.listVolumes({ filters: JSON.stringify({ label: [LABEL.instance] }) });
+  return volumes.filter((volume) => volume.Labels[LABEL.runDirectory]?.startsWith(folder)).length;
 }
 
 async function executionFolders(folder: string): Promise<string[]> {

@@ -28,7 +28,7 @@ import type { ContainerRemover } from "./container-remover.ts";
 import { compileContainer } from "./container-config.ts";
 import type { BoundDirectory } from "./container-config.ts";
 import { DockerSandbox } from "./docker-sandbox.ts";
-import { neverReached, sandboxUnavailable } from "./engine.ts";
+import { createContainer, neverReached, sandboxUnavailable } from "./engine.ts";
 import { LABEL } from "./labels.ts";
 import { resolveReadable } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
@@ -118,7 +118,7 @@ export class DockerSandboxProvider implements SandboxProvider {
       etcFiles: runDirectory.etcFiles,
     });
     signal.throwIfAborted();
-    const creating = docker.createContainer({ name, ...options });
+    const creating = createContainer(docker, name, options);
     // A create that fails half-way, or answers late, may still have made the container.
     cleanup.defer("remove the container", async () => {
       const failure = await creating.then(

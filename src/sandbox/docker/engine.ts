@@ -8,6 +8,7 @@
 import { Agent } from "node:http";
 
 import Docker from "dockerode";
+import { z } from "zod";
 
 import { AppError, StartupError } from "../../domain/errors.ts";
 
@@ -35,7 +36,7 @@ export function engineStatus(error: unknown): number | undefined {
 }
 
 /** True when what was asked for is not there. */
-export const isNotFound = (error: unknown): boolean => engineStatus(error) === 404;
+const isNotFound = (error: unknown): boolean => engineStatus(error) === 404;
 
 /** True when a call failed before the engine had a chance to act on it. */
 export function neverReached(error: unknown): boolean {
@@ -51,6 +52,41 @@ export function sandboxUnavailable(error: unknown): AppError {
   if (status === 404) message = 'The sandbox image is not there. Build it with "make sandbox-image" (or "code-mode image build").';
   else if (status !== undefined) message = "The container engine could not start the sandbox; the service's log says why.";
   return new AppError({ code: "SANDBOX_UNAVAILABLE", message, retryAfterSeconds: RETRY_AFTER_SECONDS, cause: error });
+}
+
+/** The engine took a container's configuration, but will not enforce all of it. */
+export class EngineWarningError extends Error {
+  override readonly name = "EngineWarningError";
+}
+
+const createdSchema = z.object({ Id: z.string(), Warnings: z.array(z.string()).nullish() });
+
+/**
+ * Creates a container. What the engine only warns about (a limit that its kernel cannot enforce, say) is an
+ * {@link EngineWarningError}; the container is there then, too. The client library has no way to these warnings.
+ */
+export async function createContainer(docker: Docker, name: string, options: Docker.ContainerCreateOptions): Promise<Docker.Container> {
+  const answer = await new Promise<unknown>((resolve, reject) => {
+    const call = {
+      path: "/containers/create?",
+      method: "POST",
+      options: { _query: { name }, _body: options },
+      statusCodes: { 201: true, 400: "bad parameter", 404: "no such image", 409: "name in use", 500: "server error" },
+    };
+    (docker.modem as Modem).dial(call, (error, data) => {
+      if (error === null) resolve(data);
+      else reject(error);
+    });
+  });
+  const { Id: id, Warnings: warnings } = createdSchema.parse(answer);
+  if (warnings !== null && warnings !== undefined && warnings.length > 0)
+    throw new EngineWarningError(`the engine warns: ${warnings.join("; ")}`);
+  return docker.getContainer(id);
+}
+
+/** The part of the client library's transport that is used directly. */
+interface Modem {
+  dial(call: object, callback: (error: Error | null, data: unknown) => void): void;
 }
 
 /** Removes a container, running or not, with its anonymous volumes. One that is gone, or going, is fine. */

@@ -53,19 +53,34 @@ export async function reclaim(options: {
     return verdict;
   };
 
+  const isLeftover = async (labels: Readonly<Record<string, string>>): Promise<boolean> => {
+    const directory = labels[LABEL.runDirectory];
+    if (labels[LABEL.instance] === instanceId || directory === undefined) return false;
+    const pathIsShared = (host !== "unknown" && labels[LABEL.host] === host) || path.dirname(directory) === runRoot(stateDir);
+    return pathIsShared && isDead(directory);
+  };
+  const filters = { label: [LABEL.instance] };
+
   let containers = 0;
-  const listed = await docker.listContainers({ all: true, filters: { label: [LABEL.instance] } });
-  for (const container of listed) {
-    const directory = container.Labels[LABEL.runDirectory];
-    if (container.Labels[LABEL.instance] === instanceId || directory === undefined) continue;
-    const pathIsShared = (host !== "unknown" && container.Labels[LABEL.host] === host) || path.dirname(directory) === runRoot(stateDir);
-    if (!pathIsShared || !(await isDead(directory))) continue;
+  for (const container of await docker.listContainers({ all: true, filters })) {
+    if (!(await isLeftover(container.Labels))) continue;
     try {
       await removeContainer(docker, container.Id);
       containers += 1;
     } catch (error) {
       onError(container.Id, error);
     }
+  }
+  // Volumes go with their container; this is for one that somebody removed by hand without them.
+  const { Volumes: volumes } = await docker.listVolumes({ filters: JSON.stringify(filters) });
+  for (const volume of volumes) {
+    if (!(await isLeftover(volume.Labels))) continue;
+    await docker
+      .getVolume(volume.Name)
+      .remove()
+      .catch((error: unknown) => {
+        onError(volume.Name, error);
+      });
   }
   return { containers, directories: await removeDeadDirectories(runRoot(stateDir), instanceId, isDead, onError) };
 }

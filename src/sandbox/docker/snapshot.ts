@@ -13,7 +13,7 @@ import path from "node:path";
 import { ReadablePathError } from "./readable-paths.ts";
 
 /** Caps of one snapshot. */
-export const SNAPSHOT_CAPS = { files: 10_000, bytes: 256 * 2 ** 20, depth: 64 } as const;
+const SNAPSHOT_CAPS = { files: 10_000, bytes: 256 * 2 ** 20, depth: 64 } as const;
 
 interface Copied {
   entries: number;
