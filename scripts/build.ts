@@ -49,7 +49,6 @@ const parts: readonly Part[] = [
       bundle("sandbox-image/runner/main.ts", "sandbox-image/runner.cjs", {
         minifyWhitespace: true,
         minifySyntax: true,
-        keepNames: true,
         // Loaded when the first program needs it, from beside the runner in the image.
         external: ["/opt/code-mode/typescript.cjs"],
       }),
@@ -58,7 +57,7 @@ const parts: readonly Part[] = [
     name: "typescript",
     output: (file) => file === "sandbox-image/typescript.cjs",
     inputs: ["sandbox-image/runner/typescript.ts", "scripts/build.ts", "package-lock.json", "tsconfig.json"],
-    make: () => bundle("sandbox-image/runner/typescript.ts", "sandbox-image/typescript.cjs", { minify: true }),
+    make: () => bundle("sandbox-image/runner/typescript.ts", "sandbox-image/typescript.cjs", { minifyWhitespace: true, minifySyntax: true }),
   },
   {
     name: "service",

@@ -50,7 +50,7 @@ export class Ending {
 
   /** From here on no way out misses {@link finish}. */
   install(): void {
-    this.#watchExit();
+    process.exit = (...code) => this.#leave(...code);
     this.#watchEmptyLoop();
     this.#watchErrors();
     processInternals.reallyExit = (code = 0) => this.#end(code);
@@ -60,7 +60,7 @@ export class Ending {
   complete(result: string): never {
     this.#result = result;
     this.#isSettled = true;
-    return process.exit();
+    return this.#leave();
   }
 
   /** The program has run through without a result; it ends with its event loop. */
@@ -72,7 +72,7 @@ export class Ending {
   fail(thrown: unknown): never {
     this.#failure = { thrown };
     this.#isSettled = true;
-    return process.exit(1);
+    return this.#leave(1);
   }
 
   /** Notes what the main module threw, before it goes the way of every rejection that nobody handles. */
@@ -81,16 +81,15 @@ export class Ending {
     this.#isSettled = true;
   }
 
-  #watchExit(): void {
-    process.exit = (...code: Parameters<typeof process.exit>) => {
-      this.#isExiting = true;
-      try {
-        return this.#exit(...code);
-      } finally {
-        // Only reached when the code was refused.
-        this.#isExiting = false;
-      }
-    };
+  /** Node's own process.exit: the program may have replaced the one it sees. */
+  #leave(...code: Parameters<typeof process.exit>): never {
+    this.#isExiting = true;
+    try {
+      return this.#exit(...code);
+    } finally {
+      // Only reached when the code was refused.
+      this.#isExiting = false;
+    }
   }
 
   /** Node emits `exit` by itself when nothing is left to do. Going through process.exit instead, the handlers run just the same. */
@@ -103,7 +102,7 @@ export class Ending {
         process.exitCode ??= UNSETTLED_EXIT_CODE;
       }
       processInternals._exiting = false;
-      return process.exit();
+      return this.#leave();
     };
   }
 
@@ -116,11 +115,11 @@ export class Ending {
         if (apply(handle, process, [error, fromPromise])) return true;
         // The error came out of an `exit` handler: those do not run twice.
         this.#failWith(error, fromPromise);
-        return processInternals.reallyExit(Number(process.exitCode ?? 1));
+        return this.#end(Number(process.exitCode ?? 1));
       } catch (thrown) {
         this.#failWith(thrown, false);
         processInternals._exiting = false;
-        return process.exit(HANDLER_FAILED_EXIT_CODE);
+        return this.#leave(HANDLER_FAILED_EXIT_CODE);
       }
     };
   }

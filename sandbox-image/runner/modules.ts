@@ -7,7 +7,7 @@
 
 import path from "node:path";
 import process from "node:process";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath, pathToFileURL, URL } from "node:url";
 
 import type { CompiledFile } from "./language.ts";
 import { ErrorClass, readFileSync } from "./intrinsics.ts";

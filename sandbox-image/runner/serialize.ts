@@ -36,36 +36,23 @@ import {
   stringifyJson,
   types,
 } from "./intrinsics.ts";
+import { attempt, describePlace, ResultError, unreadable } from "./result-place.ts";
+import type { Key, Place } from "./result-place.ts";
 
 export interface SerializeOptions {
   /** Cap on the UTF-8 bytes of the text. */
   readonly maxBytes: number;
-  readonly maxDepth: number;
   describeError(error: object): { readonly name: string; readonly message: string; readonly stack: string };
 }
-
-/** The result cannot be sent. The message is for the program's author. */
-export class ResultError extends Error {
-  override readonly name = "ResultError";
-}
-
-/** The place of a value and the objects around it, from the inside out. */
-interface Place {
-  readonly value: object;
-  /** The key below `parent`; unset at the top. */
-  readonly key: string | number | undefined;
-  readonly parent: Place | undefined;
-  readonly depth: number;
-}
-
-/** A step from a place to one of its children. */
-type Key = string | number;
 
 export function serializeResult(value: unknown, options: SerializeOptions): string {
   const writer = new Writer(options);
   writer.value(value, undefined, undefined);
   return writer.finish();
 }
+
+/** Below the protocol's cap on the depth of a message, which the result is a part of. */
+const MAX_DEPTH = 100;
 
 /** Text is put together in parts of this length: one long chain of concatenations would need many times the memory. */
 const PART_CHARS = 16_384;
@@ -122,10 +109,8 @@ class Writer {
       }
     }
     const place: Place = { value, key, parent, depth: (parent?.depth ?? 0) + 1 };
-    if (place.depth > this.#options.maxDepth) {
-      throw new ResultError(
-        `The result is nested more than ${this.#options.maxDepth} levels deep, at ${describePlace(place)}. Return a flatter value.`,
-      );
+    if (place.depth > MAX_DEPTH) {
+      throw new ResultError(`The result is nested more than ${MAX_DEPTH} levels deep, at ${describePlace(place)}. Return a flatter value.`);
     }
     const bytes = isPlain(value) ? undefined : bytesOf(value);
     if (bytes !== undefined) {
@@ -306,40 +291,4 @@ function describeFunction(value: unknown): string {
 /** True for arrays and object literals, nearly always what a result consists of: these need no further questions. */
 function isPlain(value: object): boolean {
   return !types.isProxy(value) && (isArray(value) || getPrototypeOf(value) === ObjectPrototype);
-}
-
-/** Runs what may run the program's code (getters, proxies, toJSON). */
-function attempt<T>(place: Place, body: () => T): T {
-  try {
-    return body();
-  } catch (cause) {
-    throw unreadable(place, cause);
-  }
-}
-
-function unreadable(place: Place, cause: unknown): ResultError {
-  return new ResultError(`The result cannot be read at ${describePlace(place)}: ${describeThrown(cause)}`, { cause });
-}
-
-function describeThrown(thrown: unknown): string {
-  try {
-    return typeof thrown === "object" && thrown !== null && "message" in thrown ? String(thrown.message) : String(thrown);
-  } catch {
-    return "something was thrown that cannot be shown";
-  }
-}
-
-/** `result.rows[3].name` */
-function describePlace(place: Place): string {
-  let text = "";
-  for (let at: Place | undefined = place; at !== undefined; at = at.parent) {
-    if (at.key === undefined) continue;
-    const isName = typeof at.key === "string" && /^[\p{ID_Start}$_][\p{ID_Continue}$]*$/u.test(at.key);
-    text = (isName ? `.${at.key}` : `[${stringifyJson(at.key)}]`) + text;
-  }
-  return shorten(`result${text}`);
-}
-
-function shorten(text: string): string {
-  return text.length <= 200 ? text : `${text.slice(0, 120)}…${text.slice(-79)}`;
 }
