@@ -27,7 +27,7 @@ if (image.state !== "ready") throw new Error(image.message);
 
 const state = await mkdtemp(path.join(tmpdir(), "cm-"));
 const env = { CODE_MODE_PORT: "0", CODE_MODE_STATE_DIR: state };
-const app = await startApp(readEnvironment({ env, cwd: packageRoot, packageRoot }), pino({ level: "silent" }));
+const app = await startApp(readEnvironment({ env, cwd: packageRoot }), pino({ level: "silent" }));
 
 /** Milliseconds that the action takes. */
 async function time(action: () => Promise<unknown>): Promise<number> {

@@ -14,6 +14,7 @@ import { Execution } from "./execution.ts";
 import type { TypeScript } from "./full-compiler.ts";
 import { Language } from "./language.ts";
 import type { CompiledProgram } from "./language.ts";
+import { forbidReplacement } from "./no-replacement.ts";
 import { OutputPipes } from "./output-pipes.ts";
 import { restoreBuiltIns } from "./restore-built-ins.ts";
 import { serializeResult } from "./serialize.ts";
@@ -78,6 +79,7 @@ export class Program {
 
     this.#hasStarted = true;
     connection.unref();
+    forbidReplacement();
     ending.install();
     let compiled: CompiledProgram;
     try {

@@ -57,6 +57,8 @@ export class RunnerConnection {
   #nextRequestId = 1;
   #resumeTimer: NodeJS.Timeout | undefined;
   #scheduled = false;
+  /** Nothing more can come; what is buffered is still handled. */
+  #hungUp = false;
   #closed = false;
 
   constructor(socket: Socket, limits: RunnerConnectionLimits, events: RunnerEvents) {
@@ -72,7 +74,9 @@ export class RunnerConnection {
     // A reset is an ordinary end here: the container was killed.
     socket.on("error", () => undefined);
     socket.on("close", () => {
-      this.#end(undefined);
+      this.#hungUp = true;
+      // What the peer sent before still counts. It may wait for its turn or its budget, but not for answers to be read.
+      if (!this.#scheduled && this.#resumeTimer === undefined) this.#handleFrames();
     });
     // It was accepted paused, so that nothing is lost before somebody listens.
     socket.resume();
@@ -120,11 +124,13 @@ export class RunnerConnection {
 
   /** Handles what is buffered, up to the share of one turn. Reading goes on when nothing whole is left. */
   #handleFrames(): void {
+    if (this.#closed) return;
     try {
       for (let handled = 0; handled < FRAMES_PER_TURN; handled += 1) {
         const frame = this.#decoder.next();
         if (frame === undefined) {
-          this.#socket.resume();
+          if (this.#hungUp) this.#end(undefined);
+          else this.#socket.resume();
           return;
         }
         const verdict = this.#frames.take(1);
@@ -135,7 +141,7 @@ export class RunnerConnection {
           this.#pause(verdict.forMs);
           return;
         }
-        if (this.#socket.writableLength > this.#limits.maxUnsentBytes) {
+        if (!this.#hungUp && this.#socket.writableLength > this.#limits.maxUnsentBytes) {
           this.#socket.pause();
           this.#socket.once("drain", () => {
             if (!this.#closed) this.#handleFrames();

@@ -9,7 +9,7 @@ import { findImage, pruneSandboxImages } from "../sandbox/docker/image/find-imag
 
 /** Builds what the runtimes of the configuration need. */
 export async function buildImages({ refresh }: { refresh: boolean }): Promise<number> {
-  const config = readEnvironment({ packageRoot });
+  const config = readEnvironment();
   const docker = connectEngine(config.dockerHost);
   for (const nodeMajor of await configuredMajors(config.runtimesFile)) {
     const { built, nodeVersion, tag } = await buildSandboxImage({ docker, packageRoot, nodeMajor, refresh, onProgress: say });
@@ -20,7 +20,7 @@ export async function buildImages({ refresh }: { refresh: boolean }): Promise<nu
 
 /** Removes images of older sources; with `all` the current ones too. */
 export async function pruneImages({ all }: { all: boolean }): Promise<number> {
-  const config = readEnvironment({ packageRoot });
+  const config = readEnvironment();
   const docker = connectEngine(config.dockerHost);
   const keep: string[] = [];
   for (const nodeMajor of all ? [] : await configuredMajors(config.runtimesFile)) {

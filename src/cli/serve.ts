@@ -2,12 +2,11 @@
 
 import { startApp } from "../app.ts";
 import { readEnvironment } from "../config/environment.ts";
-import { packageRoot } from "../lib/package-info.ts";
 import { createLogger } from "../observability/logger.ts";
 
 /** Runs until SIGTERM or SIGINT; a second one ends the process at once. Throws a `StartupError` when it cannot start. */
 export async function serve(): Promise<number> {
-  const config = readEnvironment({ packageRoot });
+  const config = readEnvironment();
   const logger = createLogger({ level: config.logLevel, pretty: process.stderr.isTTY });
   const stopped = new Promise<NodeJS.Signals>((resolve) => {
     for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, resolve);

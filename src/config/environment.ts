@@ -9,6 +9,7 @@ import path from "node:path";
 import { z } from "zod";
 
 import { StartupError } from "../domain/errors.ts";
+import { packageRoot } from "../lib/package-info.ts";
 
 const integer = (min: number, max: number): z.ZodType<number> =>
   z
@@ -115,11 +116,11 @@ export interface ServiceConfig {
 /**
  * The settings from an environment.
  *
- * `packageRoot` holds the configuration that ships with the package; it serves where the working directory has none of its own.
+ * Where the working directory has no configuration of its own, the one that ships with the package serves.
  * Throws a {@link StartupError} that lists every variable that does not parse.
  */
-export function readEnvironment(options: { env?: NodeJS.ProcessEnv; cwd?: string; packageRoot: string }): ServiceConfig {
-  const { env = process.env, cwd = process.cwd(), packageRoot } = options;
+export function readEnvironment(options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): ServiceConfig {
+  const { env = process.env, cwd = process.cwd() } = options;
   // A variable that is set to nothing counts as not set, as in `CODE_MODE_PORT= code-mode serve`.
   const given = Object.fromEntries(Object.keys(variables).map((name) => [name, env[name] === "" ? undefined : env[name]]));
   const parsed = environmentSchema.safeParse(given);

@@ -22,7 +22,7 @@ const NODE_MAJORS = [24] as const;
 const DEFAULT_NODE_MAJOR = NODE_MAJORS[0];
 
 const runtimeSchema = z.strictObject({
-  name: z.string().min(1).max(128).optional().describe("Shown to people; default: the key"),
+  name: z.string().min(1).max(128).optional().describe("A label for readers of the file; requests name the key"),
   language: z.enum(["typescript", "javascript"]).default("typescript"),
   version: z
     .string()

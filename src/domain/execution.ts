@@ -125,7 +125,7 @@ export const usageSchema = z.object({
   startMs: z.number().describe("Until the sandbox was ready for the code"),
   runMs: z.number().describe("From the code's delivery to its end"),
   totalMs: z.number(),
-  cpuMs: z.number().nullable().describe("null where the service cannot read the sandbox's cgroup"),
+  cpuMs: z.number().nullable().describe("null where it is not known: the process ended by itself, or the sandbox's cgroup cannot be read"),
   memoryPeakBytes: z.int().nullable(),
 });
 export type Usage = z.infer<typeof usageSchema>;

@@ -36,7 +36,7 @@ export const runtimeLimitsSchema = z.strictObject({
   cpus: z.number().min(MIN_CPUS).max(256).optional().describe("CPU cores, fractions included; default 1"),
   maxCpus: z.number().min(MIN_CPUS).max(256).optional().describe("Highest cpus of a request; default: cpus"),
   outputBytes: sized(0, 256 * MIB, "What is kept of stdout and of stderr, each; default 1MB"),
-  maxOutputBytes: sized(0, 256 * MIB, "Highest outputBytes of a request; default 16MB"),
+  maxOutputBytes: sized(0, 256 * MIB, "Highest outputBytes of a request; default 4MB"),
   outputCeilingBytes: sized(KIB, 4096 * MIB, "A program that prints more than this to one stream is ended with output_limit; default 64MB"),
   resultBytes: sized(KIB, 64 * MIB, "Cap on the returned value as JSON text; default 4MB"),
   inputFiles: z.int().min(0).max(100_000).optional().describe("How many files a request may bring; default 1000"),
@@ -97,7 +97,7 @@ export function compileLimits(timeoutMs: number, memoryBytes: number, input: Run
     timeoutMs: input.maxTimeoutMs ?? timeoutMs,
     memoryBytes: input.maxMemory ?? memoryBytes,
     cpus: input.maxCpus ?? cpus,
-    outputBytes: input.maxOutputBytes ?? Math.max(16 * MIB, outputBytes),
+    outputBytes: input.maxOutputBytes ?? Math.max(4 * MIB, outputBytes),
   };
   const outputCeilingBytes = input.outputCeilingBytes ?? Math.max(64 * MIB, ceilings.outputBytes);
   const defaults: Limits = {

@@ -67,7 +67,9 @@ export const permissionsSchema = z.strictObject({
         .min(1)
         .max(64)
         .optional()
-        .describe("Processes at once, the program's own included. 1: it can start none, though threads and workers work"),
+        .describe(
+          "1: the program can start no process, though threads and workers work. n: it can, within 64 × n processes and threads together",
+        ),
     })
     .optional(),
 });

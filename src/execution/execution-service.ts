@@ -30,6 +30,8 @@ export interface ExecutionOrder {
   readonly policy: EffectivePolicy;
   /** Aborted with a {@link Termination} to cancel. */
   readonly signal: AbortSignal;
+  /** Resolves when the answer is off; the slot is held until then. */
+  readonly answered: Promise<void>;
   /** Called when the program is about to be delivered. */
   readonly onRunning: () => void;
 }
@@ -72,10 +74,11 @@ export class ExecutionService {
     }
   }
 
-  async #acquireSandbox({ id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
+  async #acquireSandbox({ answered, id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
     const { admission, provider } = this.#deps;
     const slot = await admission.acquire(signal);
-    cleanup.defer("release the slot", () => {
+    cleanup.defer("release the slot", async () => {
+      await answered;
       slot.release();
     });
     const startSlot = await admission.acquireStart(signal);
@@ -111,7 +114,7 @@ export class ExecutionService {
       timing.ran();
       const output = collector.collect();
       const termination = stop.reason instanceof Termination ? stop.reason : undefined;
-      return describe(order, timing, judge(end, termination, output.stderr), output, end);
+      return describe(order, timing, judge(end, termination, collector.stderrTail()), output, end);
     } finally {
       deadline.cancel();
     }

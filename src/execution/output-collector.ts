@@ -16,6 +16,9 @@ export interface OutputCaps {
   readonly ceilingBytes: number;
 }
 
+/** How much of the end of stderr is kept beyond the caps, for the runtime's last words. */
+const TAIL_BYTES = 16 * 1024;
+
 export interface CollectedOutput {
   readonly stdout: string;
   readonly stderr: string;
@@ -59,6 +62,7 @@ class StreamCollector {
 export class OutputCollector implements OutputSink {
   readonly #stdout: StreamCollector;
   readonly #stderr: StreamCollector;
+  #stderrTail: Buffer = Buffer.alloc(0);
   readonly #onCeiling: (stream: "stdout" | "stderr") => void;
   #ceilingReached = false;
 
@@ -73,6 +77,7 @@ export class OutputCollector implements OutputSink {
   }
 
   stderr(chunk: Buffer): void {
+    this.#stderrTail = Buffer.concat([this.#stderrTail, chunk.subarray(-TAIL_BYTES)]).subarray(-TAIL_BYTES);
     if (this.#stderr.push(chunk)) this.#reachCeiling("stderr");
   }
 
@@ -83,6 +88,11 @@ export class OutputCollector implements OutputSink {
       stderr: this.#stderr.text(),
       truncated: { stdout: this.#stdout.truncated, stderr: this.#stderr.truncated },
     };
+  }
+
+  /** The end of stderr, whatever the caps kept of it. */
+  stderrTail(): string {
+    return this.#stderrTail.toString("utf8");
   }
 
   #reachCeiling(stream: "stdout" | "stderr"): void {

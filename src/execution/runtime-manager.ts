@@ -29,6 +29,8 @@ export interface ExecuteOptions {
   readonly owner: string;
   /** Aborted when the caller is gone. */
   readonly signal: AbortSignal;
+  /** Resolves when the caller has taken the answer, or is gone. The slot is held until then: unread answers are bounded by it. */
+  readonly answered?: Promise<void>;
   /** Called once the program is about to run: from here on there will be a result. */
   readonly onRunning?: (id: string) => void;
 }
@@ -130,6 +132,7 @@ export class RuntimeManager {
         request,
         policy,
         signal: controller.signal,
+        answered: options.answered ?? Promise.resolve(),
         onRunning: () => {
           store.markRunning(id);
           options.onRunning?.(id);

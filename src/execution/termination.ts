@@ -30,7 +30,7 @@ const FATAL_EXIT_CODES: ReadonlySet<number> = new Set([133, 134, 139]);
 
 const withoutStack = (name: string, message: string): ProgramError => ({ name, message, stack: `${name}: ${message}` });
 
-/** `stderr` is what the program printed last; only its mention of a full heap is looked for. */
+/** `stderr` is the end of what the program printed there; only the runtime's mention of a full heap is looked for. */
 export function judge(end: SandboxEnd, termination: Termination | undefined, stderr: string): Verdict {
   switch (end.kind) {
     case "stopped":

@@ -1,7 +1,7 @@
 /** `/v1/executions`: run a program, look at recent ones, cancel. */
 
-import { Router } from "express";
-import type { Request, RequestHandler, Response } from "express";
+import express, { Router } from "express";
+import type { Request, Response } from "express";
 import { z } from "zod";
 
 import { AppError } from "../domain/errors.ts";
@@ -11,8 +11,10 @@ import { describeUnderWay, summarize } from "../execution/execution-store.ts";
 import type { ExecutionRecord } from "../execution/execution-store.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Principal } from "./authentication.ts";
+import { limitBodies } from "./body-budget.ts";
 import { parseRequest } from "./errors.ts";
 import { methodNotAllowed, refuseCrowded, requireJson } from "./request-checks.ts";
+import { sendJson } from "./send-json.ts";
 
 export const listQuerySchema = z.strictObject({
   status: z.enum(STATUSES).optional(),
@@ -20,31 +22,45 @@ export const listQuerySchema = z.strictObject({
 });
 
 /** `authenticate` must come before: the handlers read who asks. */
-export function executionsRoutes(options: { manager: RuntimeManager; parseBody: RequestHandler }): Router {
-  const { manager, parseBody } = options;
+export function executionsRoutes(options: { manager: RuntimeManager; maxBodyBytes: number }): Router {
+  const { manager, maxBodyBytes } = options;
   const router = Router();
 
   router
     .route("/")
-    .post(requireJson, parseBody, refuseCrowded, async (request, response) => {
-      const body = parseRequest(executionRequestSchema, request.body, "request");
-      const gone = new AbortController();
-      response.once("close", () => {
-        if (!response.writableFinished) gone.abort();
-      });
-      const sendHead = (id: string): void => {
-        response
-          .status(200)
-          .type("json")
-          .set({ Location: `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
-        response.flushHeaders();
-      };
-      // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
-      const execution = await manager.execute(body, { owner: principalOf(response).name, signal: gone.signal, onRunning: sendHead });
-      // One that was cancelled while it waited never ran.
-      if (!response.headersSent) sendHead(execution.id);
-      response.end(JSON.stringify(execution));
-    })
+    .post(
+      requireJson,
+      limitBodies(maxBodyBytes),
+      express.json({ limit: maxBodyBytes, inflate: false }),
+      refuseCrowded,
+      async (request, response) => {
+        const body = parseRequest(executionRequestSchema, request.body, "request");
+        const gone = new AbortController();
+        const answered = new Promise<void>((resolve) => {
+          response.once("close", () => {
+            if (!response.writableFinished) gone.abort();
+            resolve();
+          });
+        });
+        const sendHead = (id: string): void => {
+          response
+            .status(200)
+            .type("json")
+            .set({ Location: `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
+          response.flushHeaders();
+        };
+        // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
+        const execution = await manager.execute(body, {
+          owner: principalOf(response).name,
+          signal: gone.signal,
+          answered,
+          onRunning: sendHead,
+        });
+        // One that was cancelled while it waited never ran.
+        if (!response.headersSent) sendHead(execution.id);
+        await sendJson(response, execution);
+      },
+    )
     .get((request, response) => {
       const { limit, status } = parseRequest(listQuerySchema, request.query, "query");
       const visible = manager
@@ -56,9 +72,10 @@ export function executionsRoutes(options: { manager: RuntimeManager; parseBody: 
 
   router
     .route("/:id")
-    .get((request, response) => {
+    .get(async (request, response) => {
       const record = find(request, response);
-      response.json(record.execution ?? describeUnderWay(record));
+      response.type("json");
+      await sendJson(response, record.execution ?? describeUnderWay(record));
     })
     .delete((request, response) => {
       const record = find(request, response);

@@ -45,7 +45,8 @@ export function createHttpApp(deps: HttpDeps): Express {
         response.setHeader("X-Request-Id", id);
         return id;
       },
-      customLogLevel: (_request, response, error) => (error !== undefined || response.statusCode >= 500 ? "error" : "debug"),
+      // Failures are logged once, by the error handler.
+      customLogLevel: () => "debug",
       serializers: {
         req: (request: { id: unknown; method: unknown; url: unknown }) => ({ id: request.id, method: request.method, url: request.url }),
       },
@@ -84,8 +85,8 @@ export function createHttpApp(deps: HttpDeps): Express {
     .all(methodNotAllowed("GET"));
 
   app.use("/v1", requireScope(authenticator, "execute"));
-  // Bodies are parsed after authentication, so that a stranger's megabytes are never read. Compressed ones are not taken.
-  app.use("/v1/executions", executionsRoutes({ manager, parseBody: express.json({ limit: maxBodyBytes, inflate: false }) }));
+  // Bodies are parsed after authentication, so that a stranger's megabytes are never read.
+  app.use("/v1/executions", executionsRoutes({ manager, maxBodyBytes }));
   app.use("/v1/runtimes", runtimesRoutes(manager));
 
   app.use((request) => {

@@ -3,7 +3,7 @@
 import { readFileSync } from "node:fs";
 import path from "node:path";
 
-/** The package's folder: the nearest one above this file that has a package.json, from sources and from dist/ alike. */
+/** The package's folder. This file lies two folders below it, in src/ and in dist/ alike. */
 export const packageRoot: string = path.resolve(import.meta.dirname, "..", "..");
 
 /** The version in package.json. */

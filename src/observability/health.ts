@@ -14,7 +14,7 @@ export interface HealthDeps {
   readonly version: string;
   /** Asks the engine for a sign of life; rejects when there is none. */
   readonly pingEngine: () => Promise<unknown>;
-  readonly engine: { readonly version: string; readonly apiVersion: string };
+  readonly engine: { readonly version: string; readonly apiVersion: string; readonly components: Readonly<Record<string, string>> };
   readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
   readonly layers: readonly LayerReport[];
   readonly managerStatus: () => ManagerStatus;

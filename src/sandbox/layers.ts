@@ -17,6 +17,10 @@ export const canaryReportSchema = z.strictObject({
   attempts: z.record(z.string(), z.string()),
   interfaces: z.array(z.string()),
   uid: z.int(),
+  /** Kernel settings of the sandbox's own network namespace, as name → value. */
+  sysctls: z.record(z.string(), z.string()),
+  /** `/proc/self/limits`, as name → hard limit. */
+  resourceLimits: z.record(z.string(), z.string()),
   memoryLimitBytes: z.number().nullable(),
   pidsLimit: z.number().nullable(),
 });
@@ -27,6 +31,7 @@ export interface CanaryExpectation {
   readonly memoryBytes: number;
   readonly pidsLimit: number;
   readonly writePath: string;
+  readonly sysctls: Readonly<Record<string, string>>;
 }
 
 export interface Layer {
@@ -135,13 +140,40 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     id: "no-shared-memory",
-    title: "No /dev/shm and no message queues",
+    title: "No /dev/shm and no pseudo-terminals",
     required: true,
-    stops: "writable memory outside the caps",
+    stops: "writable memory outside the caps, taking terminals from the host's pool",
     check: (report) =>
       firstProblem(
         report.mounts["/dev/shm"] === undefined ? undefined : "/dev/shm is mounted",
         failsWith(report, "write /dev", ["EROFS", "EACCES", "EPERM", "ENOENT"]),
+        failsWith(report, "open a terminal", ["ENOENT", "EACCES"]),
+      ),
+  },
+  {
+    id: "resource-limits",
+    title: "Resource limits: no core dumps, no message queues",
+    required: true,
+    stops: "handlers of the host that core dumps would start, kernel memory in queues",
+    check: ({ resourceLimits }) =>
+      firstProblem(
+        ...["Max core file size", "Max msgqueue size"].map((name) =>
+          resourceLimits[name] === "0" ? undefined : `${name} is ${resourceLimits[name] ?? "unknown"}`,
+        ),
+        /^\d+$/.test(resourceLimits["Max cpu time"] ?? "") ? undefined : "CPU time is not limited",
+      ),
+  },
+  {
+    id: "socket-memory",
+    title: "Small socket buffers",
+    required: true,
+    stops: "taking the kernel's memory for sockets, which not every cgroup counts",
+    check: (report, { sysctls }) =>
+      firstProblem(
+        ...Object.entries(sysctls).map(([name, value]) =>
+          report.sysctls[name] === value ? undefined : `${name} is ${report.sysctls[name] ?? "unknown"}`,
+        ),
+        failsWith(report, "UDP socket", ["EPERM"]),
       ),
   },
   {

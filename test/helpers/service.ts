@@ -15,7 +15,6 @@ import { startApp } from "../../src/app.ts";
 import type { App } from "../../src/app.ts";
 import { readEnvironment } from "../../src/config/environment.ts";
 import type { Execution } from "../../src/domain/execution.ts";
-import { packageRoot } from "../../src/lib/package-info.ts";
 import { connectEngine } from "../../src/sandbox/docker/engine.ts";
 import { LABEL } from "../../src/sandbox/docker/labels.ts";
 
@@ -89,7 +88,7 @@ export class TestService {
     try {
       const env = await writeSetUp(folder, options);
       const logger = pino({ level: "info" }, { write: (line: string) => void logLines.push(line) });
-      const app = await startApp(readEnvironment({ env, cwd: folder, packageRoot }), logger);
+      const app = await startApp(readEnvironment({ env, cwd: folder }), logger);
       return new TestService(folder, app, logLines);
     } catch (error) {
       await rm(folder, { recursive: true, force: true });

@@ -70,7 +70,7 @@ describe("Confinement", () => {
           `new Promise((resolve, reject) => require("node:net").connect(${to}, "${host}").on("connect", resolve).on("error", reject))`,
         );
       const code = `return [${connect("127.0.0.1", port)}, ${connect("127.0.0.1", Number(new URL(service.url).port))}, ${connect("172.17.0.1", port)}, ${connect("10.0.0.1", 80)}, ${connect("::1", port)}, ${attempt(`fetch("http://localhost:${port}").catch((error) => { throw error.cause })`)},
-        ${attempt('require("node:dns").promises.lookup("example.com")')}, ${attempt('new Promise((resolve, reject) => { const socket = require("node:dgram").createSocket("udp4"); socket.send("x", 53, "10.0.0.1", (error) => error ? reject(error) : resolve()); })')}];`;
+        ${attempt('require("node:dns").promises.lookup("example.com")')}, ${attempt('new Promise((resolve, reject) => { const socket = require("node:dgram").createSocket("udp4").on("error", reject); socket.send("x", 53, "10.0.0.1", (error) => error ? reject(error) : resolve()); })')}];`;
       assert.deepEqual(await service.result(code), [
         "ECONNREFUSED",
         "ECONNREFUSED",
@@ -79,7 +79,7 @@ describe("Confinement", () => {
         "ECONNREFUSED",
         "ECONNREFUSED",
         "EAI_AGAIN",
-        "ENETUNREACH",
+        "EPERM",
       ]);
     } finally {
       listener.close();
@@ -131,6 +131,34 @@ describe("Confinement", () => {
     // The control: the same library from its own place can be mapped, and fails only for not being a Node module.
     const control = `try { process.dlopen({ exports: {} }, "/usr/lib/" + require("node:fs").readdirSync("/usr/lib").find((name) => name.endsWith("-linux-gnu")) + "/libm.so.6"); return "loaded"; } catch (error) { return error.message; }`;
     assert.match((await service.result(control)) as string, /self-register|loaded/);
+  });
+
+  it("cannot replace its process by another program, which could be the loader with code of its own", async () => {
+    const code = `const tricks = [
+        () => process.execve(process.execPath, ["node", "-v"]),
+        () => process.execve("/lib64/ld-linux-x86-64.so.2", ["ld.so", "--version"]),
+        () => { delete process.execve; process.execve(process.execPath, ["node", "-v"]); },
+        () => Object.getPrototypeOf(process).execve(process.execPath, ["node", "-v"]),
+        () => process.binding("process_methods").execve(process.execPath, ["node", "-v"]),
+        () => require("node:process").execve(process.execPath, ["node", "-v"]),
+      ];
+      const outcomes = tricks.map((trick) => { try { trick(); return "ok"; } catch (error) { return error.code ?? error.name; } });
+      const worker = await new Promise((resolve) => new (require("node:worker_threads").Worker)("process.execve(process.execPath, ['node', '-v'])", { eval: true }).on("error", (error) => resolve(error.code)));
+      return [...outcomes, worker];`;
+    for (const outcome of (await service.result(code)) as string[]) assert.match(outcome, /^(EPERM|Error|TypeError|ERR_[A-Z_]+)$/);
+  });
+
+  it("opens no UDP socket, no large socket buffer and no pseudo-terminal", async () => {
+    const code = `const dgram = require("node:dgram"); const fs = require("node:fs"); const net = require("node:net");
+      const udp = await new Promise((resolve) => dgram.createSocket("udp4").on("error", (error) => resolve(error.code)).bind(0, () => resolve("ok")));
+      const server = net.createServer((socket) => socket.on("error", () => {}).pause()).listen(0);
+      // One side never reads: what the kernel takes for it is what one connection can hold.
+      const held = await new Promise((resolve) => { const socket = net.connect(server.address().port, "127.0.0.1"); let taken = 0; const block = Buffer.alloc(16384);
+        const push = () => { while (socket.writableLength < 65536 && taken < 64) { socket.write(block, () => { taken += 1; }); } }; const timer = setInterval(push, 5); setTimeout(() => { clearInterval(timer); resolve(taken * 16384); socket.destroy(); server.close(); }, 700); });
+      return { udp, held, ptmx: ${attempt('fs.promises.open("/dev/ptmx", "r+")')}, pts: fs.readdirSync("/dev/pts") };`;
+    const seen = (await service.result(code)) as { udp: string; held: number; ptmx: string; pts: string[] };
+    assert.deepEqual([seen.udp, seen.ptmx, seen.pts], ["EPERM", "ENOENT", []]);
+    assert.ok(seen.held < 512 * 1024, `the kernel holds ${seen.held} bytes of one connection`);
   });
 
   it("gives two live sandboxes different users, processes and workspaces", async () => {

@@ -12,7 +12,7 @@ const STDOUT = 1;
 const STDERR = 2;
 
 /** Cuts one stream at a marker. What may be the marker's beginning is held back until it is known. */
-class MarkerCutter {
+export class MarkerCutter {
   #marker: Buffer | undefined;
   #held: Buffer = Buffer.alloc(0);
   #cut = false;

@@ -6,7 +6,7 @@ import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { newExecutionId } from "../../domain/ids.ts";
 import { canaryReportSchema, LAYERS } from "../layers.ts";
 import type { SandboxProvider } from "../ports.ts";
-import { THREADS_PER_PROCESS } from "./container-config.ts";
+import { SYSCTLS, THREADS_PER_PROCESS } from "./container-config.ts";
 
 /** The outcome for one layer; `problem` is absent when it is in force. */
 export interface LayerState {
@@ -47,6 +47,7 @@ const CANARY_POLICY: Omit<EffectivePolicy, "nodeMajor" | "engineRuntime"> = {
 
 const CANARY_PROGRAM = `
 import { spawnSync } from "node:child_process";
+import dgram from "node:dgram";
 import fs from "node:fs";
 import os from "node:os";
 
@@ -83,11 +84,15 @@ return {
     spawn: attempt(() => spawnSync(process.execPath, ["-v"])),
     "write outside": attempt(() => fs.writeFileSync("/opt/canary", "x")),
     "write /dev": attempt(() => fs.writeFileSync("/dev/shm/canary", "x")),
+    "open a terminal": attempt(() => fs.openSync("/dev/ptmx", "r+")),
+    "UDP socket": await new Promise((resolve) => dgram.createSocket("udp4").on("error", (error) => resolve(error.code)).bind(0, () => resolve("ok"))),
     "open /proc/self/mem": attempt(() => fs.openSync("/proc/self/mem", "r+")),
     "read the runtime": attempt(() => fs.openSync(process.execPath, "r")),
   },
   interfaces: read("/proc/net/dev").trim().split("\\n").slice(2).map((line) => line.split(":")[0].trim()),
   uid: process.getuid(),
+  sysctls: Object.fromEntries(["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"].map((name) => [name, (read("/proc/sys/" + name.replaceAll(".", "/")) ?? "").trim().replace(/\\s+/g, " ")])),
+  resourceLimits: Object.fromEntries(read("/proc/self/limits").trim().split("\\n").slice(1).map((line) => [line.slice(0, 26).trim(), line.slice(47, 68).trim()])),
   memoryLimitBytes: number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
   pidsLimit: number("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"),
 };
@@ -116,7 +121,12 @@ export async function runCanary(
       throw new Error(`the canary ended unexpectedly (${reason ?? "no reason"}) ${Buffer.concat(stderr).toString("utf8").slice(0, 2000)}`);
     }
     const report = canaryReportSchema.parse(end.finished.result);
-    const expected = { memoryBytes: policy.limits.memoryBytes, pidsLimit: THREADS_PER_PROCESS, writePath: "/workspace/temp" };
+    const expected = {
+      memoryBytes: policy.limits.memoryBytes,
+      pidsLimit: THREADS_PER_PROCESS,
+      writePath: "/workspace/temp",
+      sysctls: SYSCTLS,
+    };
     return LAYERS.map(({ check, id, required, title }) => {
       const problem = check(report, expected);
       return problem === undefined ? { id, title, required } : { id, title, required, problem };

@@ -30,7 +30,7 @@ import type { BoundDirectory } from "./container-config.ts";
 import { DockerSandbox } from "./docker-sandbox.ts";
 import { createContainer, neverReached, sandboxUnavailable } from "./engine.ts";
 import { LABEL } from "./labels.ts";
-import { resolveReadable } from "./readable-paths.ts";
+import { ReadablePathError, resolveReadable } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
 import { listen } from "./run-directory.ts";
 import type { ExecutionDirectory, RunDirectory } from "./run-directory.ts";
@@ -164,14 +164,14 @@ export class DockerSandboxProvider implements SandboxProvider {
     const { read, write } = policy.permissions.fileSystem;
     const bound: ReadablePath[] = [];
     for (const entry of read) {
-      const readable = await resolveReadable(workspaceRoot, entry.path);
+      const readable = await resolveReadable(workspaceRoot, entry.path).catch((error: unknown) => refuseReadable(entry.path, error));
       // A single file cannot be a noexec mount of its own, so it is copied like a snapshot.
       if (!entry.snapshot && readable.kind === "directory") {
         bound.push(readable);
         continue;
       }
       await makeMountPoints(directory.workspace, [path.dirname(entry.path)]);
-      await copySnapshot(readable.source, path.join(directory.workspace, entry.path));
+      await copySnapshot(readable, path.join(directory.workspace, entry.path));
     }
     await makeMountPoints(directory.workspace, [...bound.map((readable) => readable.path), ...write.map((entry) => entry.path)]);
     const workspaceSource = bound.find((readable) => readable.path === ".")?.source ?? directory.workspace;
@@ -186,6 +186,15 @@ export class DockerSandboxProvider implements SandboxProvider {
       ],
     };
   }
+}
+
+/** In words for the caller, who may have named the path to narrow the runtime's; without paths of the host. */
+function refuseReadable(path: string, error: unknown): never {
+  if (!(error instanceof ReadablePathError)) throw error;
+  const where = `The readable path "${path}"`;
+  throw error.missing
+    ? new AppError({ code: "INVALID_REQUEST", message: `${where} does not exist in the workspace.`, cause: error })
+    : new AppError({ code: "SANDBOX_UNAVAILABLE", message: `${where} cannot be mounted; the service's log says why.`, cause: error });
 }
 
 const insideWorkspace = (workspacePath: string): string => path.posix.join(SANDBOX_PATHS.workspace, workspacePath);

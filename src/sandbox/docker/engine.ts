@@ -44,13 +44,27 @@ export function neverReached(error: unknown): boolean {
   return code === "ECONNREFUSED" || code === "ENOENT" || code === "EACCES";
 }
 
-/** The engine's failure as an error of the API. The engine's own words go to the log with `cause`, not to the caller. */
+/** The connection to the engine failed, or broke. */
+const CONNECTION_CODES: ReadonlySet<string> = new Set([
+  "ECONNREFUSED",
+  "ENOENT",
+  "EACCES",
+  "ECONNRESET",
+  "EPIPE",
+  "ENOTFOUND",
+  "ETIMEDOUT",
+]);
+
+/** A failure to start a sandbox as an error of the API. The engine's own words go to the log with `cause`, not to the caller. */
 export function sandboxUnavailable(error: unknown): AppError {
   if (error instanceof AppError) return error;
   const status = engineStatus(error);
-  let message = "The container engine does not answer. Start it, or check DOCKER_HOST and that this user may use it.";
+  const { code } = (error ?? {}) as NodeJS.ErrnoException;
+  let message = "The sandbox could not be started; the service's log says why.";
   if (status === 404) message = 'The sandbox image is not there. Build it with "make sandbox-image" (or "code-mode image build").';
-  else if (status !== undefined) message = "The container engine could not start the sandbox; the service's log says why.";
+  else if (code !== undefined && CONNECTION_CODES.has(code)) {
+    message = "The container engine does not answer. Start it, or check DOCKER_HOST and that this user may use it.";
+  }
   return new AppError({ code: "SANDBOX_UNAVAILABLE", message, retryAfterSeconds: RETRY_AFTER_SECONDS, cause: error });
 }
 

@@ -31,11 +31,18 @@ import { UidLease } from "./uid-lease.ts";
 /** How long the engine may take to answer at the start. */
 const ENGINE_ANSWER_TIMEOUT_MS = 15_000;
 
+export interface EngineVersions {
+  readonly version: string;
+  readonly apiVersion: string;
+  /** Name → version of its parts: containerd, runc. */
+  readonly components: Readonly<Record<string, string>>;
+}
+
 export interface Sandboxes {
   readonly provider: SandboxProvider;
   /** The runtimes, with those that cannot run here marked so. */
   readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
-  readonly engine: { readonly version: string; readonly apiVersion: string };
+  readonly engine: EngineVersions;
   readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
   readonly layers: readonly LayerState[];
   readonly ping: () => Promise<unknown>;
@@ -119,6 +126,7 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     stateDir: config.stateDir,
     instanceId,
     host,
+    engineIsLocal: config.dockerHost === undefined || config.dockerHost.startsWith("unix://"),
     onError: (what, error) => {
       logger.warn({ what, err: error }, "a leftover of an earlier instance could not be removed");
     },
@@ -142,7 +150,7 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
       logger.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
     },
   });
-  const layers = await proveLayers(provider, first);
+  const layers = await proveShapes(provider, usable, logger);
   return {
     provider,
     runtimes: usable,
@@ -159,8 +167,9 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
 
 async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sandboxes["engine"]> {
   try {
-    const { ApiVersion, Version } = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer");
-    return { version: Version, apiVersion: ApiVersion };
+    const { ApiVersion, Components, Version } = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer");
+    const components = Object.fromEntries(Components.map((component) => [component.Name, component.Version]));
+    return { version: Version, apiVersion: ApiVersion, components };
   } catch (error) {
     const { code } = error as NodeJS.ErrnoException;
     const advice =
@@ -195,16 +204,36 @@ async function checkPaths(config: SandboxSettings, packageRoot: string, runtimes
   if (problems.length > 0) throw new StartupError(problems);
 }
 
-/** Runs the canary. Throws when it cannot run, or when a required layer is not in force. */
-async function proveLayers(provider: SandboxProvider, shape: RuntimeDefinition): Promise<LayerState[]> {
-  const layers = await runCanary(provider, shape).catch((error: unknown) => {
-    throw new StartupError([explainCanary(error)], error);
-  });
-  const missing = layers.filter((layer) => layer.required && layer.problem !== undefined);
-  if (missing.length > 0) {
-    throw new StartupError(missing.map(({ problem, title }) => `a required layer of defence is not in force: ${title}: ${problem ?? ""}`));
+/**
+ * Runs a canary for each runtime of the engine that a runtime asks for. One that the engine cannot start makes those runtimes
+ * unavailable. Throws when none is left, or when a required layer is not in force.
+ */
+async function proveShapes(provider: SandboxProvider, usable: Map<string, RuntimeDefinition>, logger: Logger): Promise<LayerState[]> {
+  const proven = new Map<string, LayerState[]>();
+  const failed = new Map<string, string>();
+  for (const [name, runtime] of usable) {
+    if (runtime.unavailable.length > 0) continue;
+    const shape = `${runtime.nodeMajor}/${runtime.engineRuntime ?? ""}`;
+    if (!proven.has(shape) && !failed.has(shape)) {
+      const outcome = await runCanary(provider, runtime).catch(explainCanary);
+      if (typeof outcome === "string") failed.set(shape, outcome);
+      else proven.set(shape, refuseMissing(outcome));
+    }
+    const reason = failed.get(shape);
+    if (reason === undefined) continue;
+    logger.error({ runtime: name, reason }, `the runtime "${name}" cannot run: ${reason}`);
+    usable.set(name, { ...runtime, unavailable: [reason] });
   }
-  return layers;
+  const [first] = proven.values();
+  if (first === undefined) throw new StartupError([...failed.values()]);
+  return first;
+}
+
+/** Throws a {@link StartupError} when a required layer is not in force. */
+function refuseMissing(layers: LayerState[]): LayerState[] {
+  const missing = layers.filter((layer) => layer.required && layer.problem !== undefined);
+  if (missing.length === 0) return layers;
+  throw new StartupError(missing.map(({ problem, title }) => `a required layer of defence is not in force: ${title}: ${problem ?? ""}`));
 }
 
 function explainCanary(error: unknown): string {

@@ -13,8 +13,16 @@ import path from "node:path";
 /** Entries looked at in one readable path before giving up. */
 const MAX_SCANNED_ENTRIES = 200_000;
 
+/** A readable path that cannot be used. The message names host paths: it is for the operator. */
 export class ReadablePathError extends Error {
   override readonly name = "ReadablePathError";
+  /** Nothing is there under that name. */
+  readonly missing: boolean;
+
+  constructor(message: string, options: { missing?: boolean } = {}) {
+    super(message);
+    this.missing = options.missing ?? false;
+  }
 }
 
 export interface ReadablePath {
@@ -31,14 +39,15 @@ export interface ReadablePath {
 /** Resolves a workspace path on the host. Throws a {@link ReadablePathError} that names it. */
 export async function resolveReadable(workspaceRoot: string, workspacePath: string): Promise<ReadablePath> {
   const written = path.join(workspaceRoot, workspacePath);
-  const fail = (reason: string): never => {
-    throw new ReadablePathError(`"${workspacePath}" (${written}) ${reason}`);
+  const fail = (reason: string, missing = false): never => {
+    throw new ReadablePathError(`"${workspacePath}" (${written}) ${reason}`, { missing });
   };
   let source: string;
   try {
     source = await realpath(written);
   } catch (error) {
-    return fail(`cannot be read: ${(error as NodeJS.ErrnoException).code === "ENOENT" ? "it does not exist" : (error as Error).message}`);
+    const { code, message } = error as NodeJS.ErrnoException;
+    return code === "ENOENT" || code === "ENOTDIR" ? fail("cannot be read: it does not exist", true) : fail(`cannot be read: ${message}`);
   }
   const root = await realpath(workspaceRoot);
   if (source !== root && !source.startsWith(`${root}${path.sep}`))

@@ -1,8 +1,9 @@
 /**
  * Removes what a dead instance left: containers, their volumes, its run directory.
  *
- * An instance is dead when the liveness socket in its run directory refuses connections or is gone, and the path of that socket means
- * the same file here as it did there. Whatever cannot be told for sure is left alone: a test run or a second service on the same
+ * An instance is dead when its liveness socket is there and refuses connections. A socket that is gone tells less: the path may mean
+ * another file here than it did there. It counts only within the same boot and mount namespace, or for the same path after a reboot of
+ * the machine that the engine runs on. Whatever cannot be told for sure is left alone: a test run or a second service on the same
  * engine must never lose a container to this one.
  */
 
@@ -22,6 +23,9 @@ export interface Reclaimed {
 }
 
 const CONNECT_TIMEOUT_MS = 2000;
+const UNKNOWN_HOST = "unknown";
+
+const bootOf = (host: string): string => host.split("/", 1)[0] ?? "";
 
 /** Identifies the boot and mount namespace of this process: only within it does a path of another process mean the same file. */
 export async function hostIdentity(): Promise<string> {
@@ -32,7 +36,7 @@ export async function hostIdentity(): Promise<string> {
     ]);
     return `${bootId.trim()}/${mountNamespace}`;
   } catch {
-    return "unknown";
+    return UNKNOWN_HOST;
   }
 }
 
@@ -43,21 +47,25 @@ export async function reclaim(options: {
   /** The caller's own instance, which is alive. */
   instanceId: string;
   host: string;
+  /** The engine runs on this machine, so a reboot of it ended every container. */
+  engineIsLocal: boolean;
   onError: (what: string, error: unknown) => void;
 }): Promise<Reclaimed> {
-  const { docker, stateDir, instanceId, host, onError } = options;
-  const verdicts = new Map<string, Promise<boolean>>();
-  const isDead = (directory: string): Promise<boolean> => {
-    const verdict = verdicts.get(directory) ?? isSocketDead(path.join(directory, ALIVE_SOCKET));
+  const { docker, stateDir, instanceId, host, engineIsLocal, onError } = options;
+  const verdicts = new Map<string, Promise<Liveness>>();
+  const ask = (directory: string): Promise<Liveness> => {
+    const verdict = verdicts.get(directory) ?? askLiveness(path.join(directory, ALIVE_SOCKET));
     verdicts.set(directory, verdict);
     return verdict;
   };
-
   const isLeftover = async (labels: Readonly<Record<string, string>>): Promise<boolean> => {
     const directory = labels[LABEL.runDirectory];
-    if (labels[LABEL.instance] === instanceId || directory === undefined) return false;
-    const pathIsShared = (host !== "unknown" && labels[LABEL.host] === host) || path.dirname(directory) === runRoot(stateDir);
-    return pathIsShared && isDead(directory);
+    const origin = labels[LABEL.host];
+    if (labels[LABEL.instance] === instanceId || directory === undefined || origin === undefined) return false;
+    const liveness = await ask(directory);
+    if (liveness !== "gone") return liveness === "dead";
+    const rebooted = engineIsLocal && bootOf(origin) !== bootOf(host) && path.dirname(directory) === runRoot(stateDir);
+    return host !== UNKNOWN_HOST && (origin === host || rebooted);
   };
   const filters = { label: [LABEL.instance] };
 
@@ -82,19 +90,19 @@ export async function reclaim(options: {
         onError(volume.Name, error);
       });
   }
-  return { containers, directories: await removeDeadDirectories(runRoot(stateDir), instanceId, isDead, onError) };
+  return { containers, directories: await removeDeadDirectories(runRoot(stateDir), instanceId, ask, onError) };
 }
 
 async function removeDeadDirectories(
   root: string,
   instanceId: string,
-  isDead: (directory: string) => Promise<boolean>,
+  ask: (directory: string) => Promise<Liveness>,
   onError: (what: string, error: unknown) => void,
 ): Promise<number> {
   let removed = 0;
   for (const name of await readdir(root).catch(() => [])) {
     const directory = path.join(root, name);
-    if (name === instanceId || !name.startsWith("ins_") || !(await isDead(directory))) continue;
+    if (name === instanceId || !name.startsWith("ins_") || (await ask(directory)) === "alive") continue;
     try {
       await rm(directory, { recursive: true, force: true });
       removed += 1;
@@ -110,22 +118,24 @@ export async function removeEmptyRunRoot(stateDir: string): Promise<void> {
   await rmdir(runRoot(stateDir)).catch(() => undefined);
 }
 
-/** True only when nobody can be listening: the socket is gone, or refuses. Any other answer may be a living instance. */
-function isSocketDead(socketPath: string): Promise<boolean> {
+/** `dead`: the socket is there and refuses. `gone`: there is no such socket here. `alive`: anything else may be a living instance. */
+type Liveness = "alive" | "dead" | "gone";
+
+function askLiveness(socketPath: string): Promise<Liveness> {
   return new Promise((resolve) => {
     const socket = connect(socketPath);
-    const settle = (dead: boolean): void => {
+    const settle = (liveness: Liveness): void => {
       socket.destroy();
-      resolve(dead);
+      resolve(liveness);
     };
     socket.setTimeout(CONNECT_TIMEOUT_MS, () => {
-      settle(false);
+      settle("alive");
     });
     socket.once("connect", () => {
-      settle(false);
+      settle("alive");
     });
     socket.once("error", (error: NodeJS.ErrnoException) => {
-      settle(error.code === "ENOENT" || error.code === "ECONNREFUSED");
+      settle(error.code === "ECONNREFUSED" ? "dead" : error.code === "ENOENT" ? "gone" : "alive");
     });
   });
 }

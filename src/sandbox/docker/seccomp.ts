@@ -249,7 +249,6 @@ const EVENTS_AND_SOCKETS = [
   "sendmmsg",
   "sendmsg",
   "sendto",
-  "setsockopt",
   "shutdown",
 ] as const;
 
@@ -278,11 +277,23 @@ const IOCTL_REQUESTS = {
 
 const AF = { UNIX: 1, INET: 2, INET6: 10 } as const;
 const SOCK = { STREAM: 1, DGRAM: 2, SEQPACKET: 5 } as const;
-const IPPROTO = { DEFAULT: 0, TCP: 6, UDP: 17 } as const;
+const IPPROTO = { DEFAULT: 0, TCP: 6 } as const;
 /** SOCK_NONBLOCK and SOCK_CLOEXEC may be set in a socket's type; all other bits that the kernel looks at must match. */
 const SOCKET_TYPE_MASK = 0xffff_ffff - 0x800 - 0x80000;
 
-/** Every kind of socket that exists in a sandbox: no netlink, no vsock, no packet, raw, SCTP, MPTCP or ICMP sockets. */
+/** The options that can be set. SO_RCVBUF and SO_SNDBUF are not among them: such buffers are memory that no limit may count. */
+const SOCKET_OPTIONS: readonly (readonly [level: number, option: number])[] = [
+  // SOL_SOCKET: REUSEADDR, BROADCAST, KEEPALIVE, LINGER, REUSEPORT
+  ...[2, 6, 9, 13, 15].map((option) => [1, option] as const),
+  // IPPROTO_TCP: NODELAY, KEEPIDLE, KEEPINTVL, KEEPCNT, USER_TIMEOUT
+  ...[1, 4, 5, 6, 18].map((option) => [6, option] as const),
+  // IPPROTO_IP: TOS, TTL
+  ...[1, 2].map((option) => [0, option] as const),
+  // IPPROTO_IPV6: UNICAST_HOPS, V6ONLY, TCLASS
+  ...[16, 26, 67].map((option) => [41, option] as const),
+];
+
+/** Every kind of socket that exists in a sandbox: no netlink, no vsock, no packet, raw, UDP, SCTP, MPTCP or ICMP sockets. */
 const SOCKETS: readonly (readonly [family: number, type: number, protocol: number])[] = [
   [AF.UNIX, SOCK.STREAM, 0],
   [AF.UNIX, SOCK.DGRAM, 0],
@@ -290,8 +301,6 @@ const SOCKETS: readonly (readonly [family: number, type: number, protocol: numbe
   ...[AF.INET, AF.INET6].flatMap((family) => [
     [family, SOCK.STREAM, IPPROTO.DEFAULT] as const,
     [family, SOCK.STREAM, IPPROTO.TCP] as const,
-    [family, SOCK.DGRAM, IPPROTO.DEFAULT] as const,
-    [family, SOCK.DGRAM, IPPROTO.UDP] as const,
   ]),
 ];
 
@@ -333,6 +342,7 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
       ...SOCKETS.map(([family, type, protocol]) =>
         allow(["socket"], equal(0, family), masked(1, SOCKET_TYPE_MASK, type), equal(2, protocol)),
       ),
+      ...SOCKET_OPTIONS.map(([level, option]) => allow(["setsockopt"], equal(1, level), equal(2, option))),
       ...[SOCK.STREAM, SOCK.DGRAM, SOCK.SEQPACKET].map((type) =>
         allow(["socketpair"], equal(0, AF.UNIX), masked(1, SOCKET_TYPE_MASK, type), equal(2, IPPROTO.DEFAULT)),
       ),

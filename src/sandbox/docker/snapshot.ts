@@ -6,61 +6,76 @@
  */
 
 import { constants } from "node:fs";
-import { lstat, mkdir, open, readdir, writeFile } from "node:fs/promises";
+import { mkdir, open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import path from "node:path";
 
 import { ReadablePathError } from "./readable-paths.ts";
+import type { ReadablePath } from "./readable-paths.ts";
 
 /** Caps of one snapshot. */
 const SNAPSHOT_CAPS = { files: 10_000, bytes: 256 * 2 ** 20, depth: 64 } as const;
+
+const PIECE_BYTES = 256 * 2 ** 10;
 
 interface Copied {
   entries: number;
   bytes: number;
 }
 
-/** Copies `source` (a real path) to `target`, which must not exist; its parent must. Throws a {@link ReadablePathError} over the caps. */
-export async function copySnapshot(source: string, target: string): Promise<void> {
+/**
+ * Copies what was resolved to `target`, which must not exist; its parent must. Throws a {@link ReadablePathError} over the caps, and
+ * when something else has taken the place of what was resolved.
+ */
+export async function copySnapshot(readable: ReadablePath, target: string): Promise<void> {
   const copied: Copied = { entries: 0, bytes: 0 };
-  const info = await lstat(source);
-  if (info.isFile()) await copyFile(source, target, copied);
-  else await copyFolder(source, target, copied, 0);
-}
-
-async function copyFolder(source: string, target: string, copied: Copied, depth: number): Promise<void> {
-  if (depth > SNAPSHOT_CAPS.depth) throw new ReadablePathError(`a snapshot is deeper than ${SNAPSHOT_CAPS.depth} folders`);
-  const folder = await openNoFollow(source, constants.O_DIRECTORY);
-  if (folder === undefined) return;
+  const source = await openNoFollow(readable.source, readable.kind === "directory" ? constants.O_DIRECTORY : 0);
+  if (source === undefined) throw new ReadablePathError(`"${readable.path}" is gone`);
   try {
-    await mkdir(target, { mode: 0o755, recursive: depth === 0 });
-    const through = `/proc/self/fd/${folder.fd}`;
-    for (const entry of await readdir(through, { withFileTypes: true })) {
-      copied.entries += 1;
-      if (copied.entries > SNAPSHOT_CAPS.files) throw new ReadablePathError(`a snapshot holds more than ${SNAPSHOT_CAPS.files} entries`);
-      const [from, to] = [path.join(through, entry.name), path.join(target, entry.name)];
-      if (entry.isDirectory()) await copyFolder(from, to, copied, depth + 1);
-      else if (entry.isFile()) await copyFile(from, to, copied);
-    }
+    const { dev, ino } = await source.stat({ bigint: true });
+    if (String(dev) !== readable.device || String(ino) !== readable.inode)
+      throw new ReadablePathError(`"${readable.path}" changed meanwhile`);
+    await (readable.kind === "directory" ? copyFolder(source, target, copied, 0) : copyFile(source, target, copied));
   } finally {
-    await folder.close();
+    await source.close();
   }
 }
 
-async function copyFile(source: string, target: string, copied: Copied): Promise<void> {
-  const file = await openNoFollow(source, 0);
-  if (file === undefined) return;
+async function copyFolder(folder: FileHandle, target: string, copied: Copied, depth: number): Promise<void> {
+  if (depth > SNAPSHOT_CAPS.depth) throw new ReadablePathError(`a snapshot is deeper than ${SNAPSHOT_CAPS.depth} folders`);
+  await mkdir(target, { mode: 0o755, recursive: depth === 0 });
+  const through = `/proc/self/fd/${folder.fd}`;
+  for (const entry of await readdir(through, { withFileTypes: true })) {
+    copied.entries += 1;
+    if (copied.entries > SNAPSHOT_CAPS.files) throw new ReadablePathError(`a snapshot holds more than ${SNAPSHOT_CAPS.files} entries`);
+    if (!entry.isDirectory() && !entry.isFile()) continue;
+    const source = await openNoFollow(path.join(through, entry.name), entry.isDirectory() ? constants.O_DIRECTORY : 0);
+    if (source === undefined) continue;
+    try {
+      const to = path.join(target, entry.name);
+      await (entry.isDirectory() ? copyFolder(source, to, copied, depth + 1) : copyFile(source, to, copied));
+    } finally {
+      await source.close();
+    }
+  }
+}
+
+/** Copies piece by piece, so that a large file is never in memory as a whole. It may grow meanwhile: what is read counts. */
+async function copyFile(source: FileHandle, target: string, copied: Copied): Promise<void> {
+  // It may have become something else since its folder was read.
+  if (!(await source.stat()).isFile()) return;
+  const copy = await open(target, "wx", 0o644);
   try {
-    const info = await file.stat();
-    // It may have become something else since its folder was read.
-    if (!info.isFile()) return;
-    copied.bytes += info.size;
-    if (copied.bytes > SNAPSHOT_CAPS.bytes) throw new ReadablePathError(`a snapshot is larger than ${SNAPSHOT_CAPS.bytes} bytes`);
-    const content = Buffer.alloc(info.size);
-    const { bytesRead } = await file.read(content, 0, info.size, 0);
-    await writeFile(target, content.subarray(0, bytesRead), { flag: "wx", mode: 0o644 });
+    const piece = Buffer.allocUnsafe(PIECE_BYTES);
+    for (;;) {
+      const { bytesRead } = await source.read(piece, 0, PIECE_BYTES);
+      if (bytesRead === 0) return;
+      copied.bytes += bytesRead;
+      if (copied.bytes > SNAPSHOT_CAPS.bytes) throw new ReadablePathError(`a snapshot is larger than ${SNAPSHOT_CAPS.bytes} bytes`);
+      await copy.write(piece, 0, bytesRead);
+    }
   } finally {
-    await file.close();
+    await copy.close();
   }
 }
 

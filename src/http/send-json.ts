@@ -1,0 +1,56 @@
+/**
+ * Sends a large answer in small pieces, no faster than its reader takes it.
+ *
+ * An answer can be many times larger as JSON than what it is made from, and its reader may be slow, or never read at all. So the text
+ * is made piece by piece, and a reader that takes nothing for a while is cut off.
+ */
+
+import { once } from "node:events";
+
+import type { Response } from "express";
+
+/** A reader that takes nothing for this long is gone. */
+const STALL_MS = 10_000;
+/** Characters of a text that are turned into JSON at once; up to six times as many bytes. */
+const PIECE_CHARS = 32_768;
+
+/** Sends `value` as the rest of the response and ends it. Resolves when the response is over, in whichever way. */
+export async function sendJson(response: Response, value: unknown): Promise<void> {
+  for (const piece of jsonPieces(value)) {
+    if (response.destroyed) return;
+    if (response.write(piece)) continue;
+    try {
+      await once(response, "drain", { signal: AbortSignal.timeout(STALL_MS) });
+    } catch {
+      response.destroy();
+      return;
+    }
+  }
+  response.end();
+}
+
+/** The JSON text of a value in pieces. Long texts are cut: an escaped character on each side of a cut is whole by itself. */
+export function* jsonPieces(value: unknown): Generator<string> {
+  if (typeof value === "string" && value.length > PIECE_CHARS) {
+    yield '"';
+    for (let from = 0; from < value.length; from += PIECE_CHARS) yield JSON.stringify(value.slice(from, from + PIECE_CHARS)).slice(1, -1);
+    yield '"';
+  } else if (Array.isArray(value)) {
+    yield "[";
+    for (const [index, item] of value.entries()) {
+      if (index > 0) yield ",";
+      yield* jsonPieces(item ?? null);
+    }
+    yield "]";
+  } else if (typeof value === "object" && value !== null) {
+    yield "{";
+    let first = true;
+    for (const [key, item] of Object.entries(value)) {
+      if (item === undefined) continue;
+      yield `${first ? "" : ","}${JSON.stringify(key)}:`;
+      yield* jsonPieces(item);
+      first = false;
+    }
+    yield "}";
+  } else yield JSON.stringify(value);
+}
