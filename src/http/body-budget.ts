@@ -11,6 +11,8 @@ import { AppError } from "../domain/errors.ts";
 
 /** Bodies of the largest size that fit. */
 const LARGEST_BODIES = 8;
+/** Bodies up to this size are not counted, so that a few large ones that never end shut nobody with a small one out. */
+const SMALL_BODY_BYTES = 64 * 2 ** 10;
 
 export function limitBodies(maxBodyBytes: number): RequestHandler {
   const budgetBytes = LARGEST_BODIES * maxBodyBytes;
@@ -19,6 +21,10 @@ export function limitBodies(maxBodyBytes: number): RequestHandler {
     const declared = Number(request.headers["content-length"] ?? Number.NaN);
     // Larger ones are refused by the parser; they are not read.
     const bytes = Number.isSafeInteger(declared) ? Math.min(declared, maxBodyBytes) : maxBodyBytes;
+    if (bytes <= SMALL_BODY_BYTES) {
+      next();
+      return;
+    }
     if (usedBytes + bytes > budgetBytes) {
       throw new AppError({
         code: "QUEUE_FULL",
