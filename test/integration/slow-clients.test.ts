@@ -82,6 +82,7 @@ describe("Slow clients", function () {
     const { body, headers, status } = await service.post<ErrorBody>({ code: "return 1", stdin: "x".repeat(2 * MIB) });
     assert.deepEqual([status, body.error.code], [429, "QUEUE_FULL"]);
     assert.match(headers.get("retry-after") ?? "", /^\d+$/);
+    assert.equal(await service.result("return 6 * 7"), 42);
     for (const socket of sockets.splice(0)) socket.destroy();
     await eventually(
       "bodies are taken again",

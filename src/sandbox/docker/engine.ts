@@ -69,7 +69,7 @@ export function sandboxUnavailable(error: unknown): AppError {
 }
 
 /** The engine took a container's configuration, but will not enforce all of it. */
-export class EngineWarningError extends Error {
+class EngineWarningError extends Error {
   override readonly name = "EngineWarningError";
 }
 
