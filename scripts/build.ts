@@ -57,7 +57,8 @@ const parts: readonly Part[] = [
     name: "typescript",
     output: (file) => file === "sandbox-image/typescript.cjs",
     inputs: ["sandbox-image/runner/typescript.ts", "scripts/build.ts", "package-lock.json", "tsconfig.json"],
-    make: () => bundle("sandbox-image/runner/typescript.ts", "sandbox-image/typescript.cjs", { minifyWhitespace: true, minifySyntax: true }),
+    make: () =>
+      bundle("sandbox-image/runner/typescript.ts", "sandbox-image/typescript.cjs", { minifyWhitespace: true, minifySyntax: true }),
   },
   {
     name: "service",

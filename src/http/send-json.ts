@@ -16,11 +16,15 @@ const PIECE_CHARS = 32_768;
 
 /** Sends `value` as the rest of the response and ends it. Resolves when the response is over, in whichever way. */
 export async function sendJson(response: Response, value: unknown): Promise<void> {
+  const gone = new AbortController();
+  response.once("close", () => {
+    gone.abort();
+  });
   for (const piece of jsonPieces(value)) {
     if (response.destroyed) return;
     if (response.write(piece)) continue;
     try {
-      await once(response, "drain", { signal: AbortSignal.timeout(STALL_MS) });
+      await once(response, "drain", { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(STALL_MS)]) });
     } catch {
       response.destroy();
       return;

@@ -13,6 +13,7 @@ import { encodeFrame, encodeMessage, FrameDecoder, FrameKind } from "../../../sr
 import { MESSAGE_CAPS } from "../../../src/bridge/protocol.ts";
 import { RunnerConnection } from "../../../src/bridge/runner-connection.ts";
 import type { RunnerConnectionLimits, RunnerEvents } from "../../../src/bridge/runner-connection.ts";
+import { eventually } from "../support/eventually.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
 const PLENTY = { burst: 1e9, perSecond: 1e9, total: 1e9 };
@@ -39,14 +40,6 @@ class Recorder implements RunnerEvents {
   }
 }
 
-async function until(condition: () => boolean, what: string): Promise<void> {
-  const deadline = performance.now() + 5000;
-  while (!condition()) {
-    if (performance.now() > deadline) assert.fail(`never happened: ${what}`);
-    await sleep(2);
-  }
-}
-
 const message = (index: number): Buffer => encodeMessage({ jsonrpc: "2.0", method: "note", params: { index } });
 
 describe("runner-connection: a sandbox's socket", () => {
@@ -68,7 +61,7 @@ describe("runner-connection: a sandbox's socket", () => {
   };
 
   const ended = async (): Promise<string | undefined> => {
-    await until(() => events.ends.length > 0, "the end of the connection");
+    await eventually(() => events.ends.length > 0, "the end of the connection");
     return events.ends[0];
   };
 
@@ -95,7 +88,7 @@ describe("runner-connection: a sandbox's socket", () => {
         peer.write(Buffer.from([byte]));
         await nextTurn();
       }
-      await until(() => events.messages.length === 3, "three messages");
+      await eventually(() => events.messages.length === 3, "three messages");
       assert.deepEqual(
         events.messages,
         [0, 1, 2].map((index) => ({ method: "note", params: { index } })),
@@ -106,19 +99,19 @@ describe("runner-connection: a sandbox's socket", () => {
     it("is not lost when it came before anybody listened", async () => {
       await open();
       peer.write(Buffer.concat([message(7), message(8)]));
-      await until(() => events.messages.length === 2, "two messages");
+      await eventually(() => events.messages.length === 2, "two messages");
     });
 
     it("may be a frame of exactly the cap", async () => {
       await open({ maxFrameBytes: 100 });
       peer.write(encodeFrame(FrameKind.archive, Buffer.alloc(100)));
-      await until(() => events.chunks.length === 1, "the chunk");
+      await eventually(() => events.chunks.length === 1, "the chunk");
     });
 
     it("may have no params", async () => {
       await open();
       peer.write(encodeMessage({ jsonrpc: "2.0", method: "ready", params: null }));
-      await until(() => events.messages.length === 1, "the message");
+      await eventually(() => events.messages.length === 1, "the message");
     });
 
     it("ends without a violation when the peer hangs up, even in the middle of a frame", async () => {
@@ -174,6 +167,7 @@ describe("runner-connection: a sandbox's socket", () => {
     const violates = (title: string, bytes: Buffer, reason: RegExp, limits: Partial<RunnerConnectionLimits> = {}): void => {
       it(`${title} ends the connection`, async () => {
         await open(limits);
+        const hungUp = once(peer.resume(), "close");
         peer.write(Buffer.concat([message(0), bytes, message(1)]));
         assert.match((await ended()) ?? "none", reason);
         assert.deepEqual(
@@ -181,7 +175,7 @@ describe("runner-connection: a sandbox's socket", () => {
           [{ index: 0 }],
           "what came before counts, what comes after does not",
         );
-        await once(peer, "close");
+        await hungUp;
       });
     };
     const header = (length: number, kind: number): Buffer => {
@@ -268,7 +262,7 @@ describe("runner-connection: a sandbox's socket", () => {
       peer.write(Buffer.concat(Array.from({ length: 60 }, (_, index) => message(index))));
       await sleep(60);
       assert.ok(events.messages.length <= 40, `${events.messages.length} after 60 ms`);
-      await until(() => events.messages.length === 60, "all messages");
+      await eventually(() => events.messages.length === 60, "all messages");
       assert.ok(performance.now() - began >= 200, "50 frames at 200 a second take a quarter of a second");
       assert.deepEqual(
         events.messages.map(({ params }) => params),
@@ -288,20 +282,20 @@ describe("runner-connection: a sandbox's socket", () => {
       await open();
       let inThisTurn = 0;
       let most = 0;
-      let flooding = true;
+      const over = new AbortController();
       events.onMessage = () => {
         inThisTurn += 1;
         most = Math.max(most, inThisTurn);
       };
       const turns = (async () => {
-        while (flooding) {
+        while (!over.signal.aborted) {
           await nextTurn();
           inThisTurn = 0;
         }
       })();
       peer.write(Buffer.concat(Array.from({ length: 20_000 }, (_, index) => message(index))));
-      await until(() => events.messages.length === 20_000, "all messages");
-      flooding = false;
+      await eventually(() => events.messages.length === 20_000, "all messages");
+      over.abort();
       await turns;
       assert.ok(most <= 64, `${most} frames in one turn`);
     });
@@ -313,7 +307,7 @@ describe("runner-connection: a sandbox's socket", () => {
         peer.write(bytes.subarray(offset, offset + 3));
         if (offset % 300 === 0) await nextTurn();
       }
-      await until(() => events.messages.length === 300, "all messages");
+      await eventually(() => events.messages.length === 300, "all messages");
     });
 
     it("nothing more is handled while the peer does not read its answers", async () => {
@@ -324,7 +318,7 @@ describe("runner-connection: a sandbox's socket", () => {
       };
       peer.pause();
       peer.write(Buffer.concat(Array.from({ length: 400 }, (_, index) => message(index))));
-      await until(() => events.messages.length > 4, "the first answers");
+      await eventually(() => events.messages.length > 4, "the first answers");
       await sleep(100);
       const handled = events.messages.length;
       // What the kernel holds comes on top of the budget.
@@ -332,7 +326,7 @@ describe("runner-connection: a sandbox's socket", () => {
       await sleep(50);
       assert.equal(events.messages.length, handled);
       peer.resume();
-      await until(() => events.messages.length === 400, "all messages, once the answers are read");
+      await eventually(() => events.messages.length === 400, "all messages, once the answers are read");
       assert.deepEqual(events.ends, []);
     });
   });
@@ -362,7 +356,7 @@ describe("runner-connection: a sandbox's socket", () => {
     it("comes to a connection that waits for its budget", async () => {
       await open({ frames: { burst: 1, perSecond: 0.001, total: 1e6 } });
       peer.write(Buffer.concat([message(0), message(1), message(2)]));
-      await until(() => events.messages.length > 0, "the first message");
+      await eventually(() => events.messages.length > 0, "the first message");
       connection.close();
       await sleep(20);
       assert.equal(events.messages.length, 2);
@@ -376,7 +370,7 @@ describe("runner-connection: a sandbox's socket", () => {
         connection.notify("answer", { text: "x".repeat(1_000_000) });
       };
       peer.write(Buffer.concat([message(0), message(1)]));
-      await until(() => events.messages.length === 1, "the first message");
+      await eventually(() => events.messages.length === 1, "the first message");
       connection.close();
       assert.deepEqual(events.ends, [undefined]);
     });
@@ -384,15 +378,45 @@ describe("runner-connection: a sandbox's socket", () => {
     it("when the peer is killed is an ordinary end, though it left things unread", async () => {
       await open();
       connection.notify("execute", { code: "x".repeat(100_000) });
-      peer.resetAndDestroy();
+      await sleep(10);
+      peer.destroy();
       assert.equal(await ended(), undefined);
     });
 
-    it("by a peer that floods and hangs up comes after all that it sent", async () => {
+    it("by a peer that hangs up comes after all that it sent, though it waits for its turn", async () => {
       await open();
       peer.end(Buffer.concat(Array.from({ length: 500 }, (_, index) => message(index))));
       assert.equal(await ended(), undefined);
       assert.equal(events.messages.length, 500);
+    });
+
+    it("by a peer that hangs up comes after all that it sent, though it waits for its budget", async () => {
+      await open({ frames: { burst: 10, perSecond: 1000, total: 1e6 } });
+      peer.end(Buffer.concat(Array.from({ length: 100 }, (_, index) => message(index))));
+      assert.equal(await ended(), undefined);
+      assert.equal(events.messages.length, 100);
+    });
+
+    it("by a peer that hangs up comes with the violation that it left behind", async () => {
+      await open();
+      peer.end(
+        Buffer.concat([...Array.from({ length: 100 }, (_, index) => message(index)), encodeFrame(FrameKind.message, Buffer.from("junk"))]),
+      );
+      assert.match((await ended()) ?? "none", /JSON/);
+      assert.equal(events.messages.length, 100);
+    });
+
+    it("by a peer that hangs up without reading its answers is seen", async () => {
+      await open({ maxUnsentBytes: 100_000 });
+      peer.pause();
+      events.onMessage = () => {
+        connection.notify("answer", { text: "x".repeat(1_000_000) });
+      };
+      peer.write(Buffer.concat([message(0), message(1), message(2)]));
+      await eventually(() => events.messages.length === 1, "the first message");
+      peer.destroy();
+      assert.equal(await ended(), undefined);
+      assert.equal(events.messages.length, 3);
     });
   });
 });

@@ -5,10 +5,11 @@ import path from "node:path";
 import { environmentSchema, readEnvironment } from "../../../src/config/environment.ts";
 import type { ServiceConfig } from "../../../src/config/environment.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
+import { packageRoot } from "../../../src/lib/package-info.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
-const PLACES = { cwd: "/somewhere", packageRoot: "/package" };
-const read = (env: Record<string, string> = {}): ServiceConfig => readEnvironment({ env: { HOME: "/home/user", ...env }, ...PLACES });
+const CWD = "/somewhere";
+const read = (env: Record<string, string> = {}): ServiceConfig => readEnvironment({ env: { HOME: "/home/user", ...env }, cwd: CWD });
 
 const problemsOf = (env: Record<string, string>): readonly string[] => {
   try {
@@ -26,9 +27,9 @@ describe("environment: the settings of the service", () => {
       host: "127.0.0.1",
       port: 3210,
       allowedHosts: [],
-      configDir: "/package/config",
-      runtimesFile: "/package/config/runtimes.json",
-      workspaceRoot: "/package/workspace",
+      configDir: path.join(packageRoot, "config"),
+      runtimesFile: path.join(packageRoot, "config", "runtimes.json"),
+      workspaceRoot: path.join(packageRoot, "workspace"),
       stateDir: "/home/user/.local/state/code-mode",
       keys: [],
       maxRunning: 16,
@@ -97,10 +98,10 @@ describe("environment: where the configuration is", () => {
   const folder = useTempFolder();
 
   it("is the working directory's, if it has one, else the package's", async () => {
-    const options = { env: { HOME: "/home/user" }, cwd: folder(), packageRoot: "/package" };
-    assert.equal(readEnvironment(options).configDir, "/package/config");
+    const options = { env: { HOME: "/home/user" }, cwd: folder() };
+    assert.equal(readEnvironment(options).configDir, path.join(packageRoot, "config"));
     await mkdir(path.join(folder(), "config"));
-    assert.equal(readEnvironment(options).configDir, "/package/config", "a folder without the file is not it");
+    assert.equal(readEnvironment(options).configDir, path.join(packageRoot, "config"), "a folder without the file is not it");
     await writeFile(path.join(folder(), "config", "runtimes.json"), "{}");
     assert.equal(readEnvironment(options).configDir, path.join(folder(), "config"));
     assert.equal(readEnvironment(options).workspaceRoot, path.join(folder(), "workspace"));

@@ -51,7 +51,7 @@ describe("runtimes-file: the files that ship", () => {
       timeoutMs: 30_000,
       memoryBytes: 512 * 2 ** 20,
       cpus: 1,
-      outputBytes: 16 * 2 ** 20,
+      outputBytes: 4 * 2 ** 20,
     });
   });
 

@@ -54,7 +54,7 @@ describe("limits: of a runtime", () => {
         tempInodes: 16_384,
         openFiles: 1024,
       },
-      ceilings: { timeoutMs: 30_000, memoryBytes: 512 * MIB, cpus: 1, outputBytes: 16 * MIB },
+      ceilings: { timeoutMs: 30_000, memoryBytes: 512 * MIB, cpus: 1, outputBytes: 4 * MIB },
     });
   });
 
@@ -83,7 +83,7 @@ describe("limits: of a runtime", () => {
     ["maxMemory", { maxMemory: 64 * MIB }, /below the runtime's memoryLimit of 128MB/],
     ["maxCpus", { maxCpus: 0.5 }, /below cpus, 1/],
     ["maxOutputBytes", { outputBytes: 2 * MIB, maxOutputBytes: MIB }, /below outputBytes, 2MB/],
-    ["outputCeilingBytes", { outputCeilingBytes: MIB }, /below what a request may keep, 16MB/],
+    ["outputCeilingBytes", { outputCeilingBytes: MIB }, /below what a request may keep, 4MB/],
   ] as const) {
     it(`have no ${field} that is below what it is the ceiling of`, () => {
       const limits = compileLimits(1000, 128 * MIB, input);
@@ -148,7 +148,7 @@ describe("limits: of a request", () => {
 
   it("may be exactly the ceiling", () => {
     const runtime = compiled(1000, 128 * MIB);
-    assert.deepEqual(applyRequestedLimits(runtime, { timeoutMs: 1000, memory: 128 * MIB, cpus: 1, outputBytes: 16 * MIB }).problems, []);
+    assert.deepEqual(applyRequestedLimits(runtime, { timeoutMs: 1000, memory: 128 * MIB, cpus: 1, outputBytes: 4 * MIB }).problems, []);
   });
 });
 

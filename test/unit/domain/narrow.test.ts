@@ -230,13 +230,13 @@ describe("narrow: what a request may not ask for", () => {
   });
 
   it("a limit above the ceiling is refused with the ceiling and the field, all of them at once", () => {
-    const error = refusalOf({ timeoutMs: 30_001, limits: { memory: "1GB", cpus: 2, outputBytes: 17 * 2 ** 20 } });
+    const error = refusalOf({ timeoutMs: 30_001, limits: { memory: "1GB", cpus: 2, outputBytes: 5 * 2 ** 20 } });
     assert.equal(error.code, "LIMIT_EXCEEDED");
     assert.deepEqual(error.details, [
       { path: "timeoutMs", message: "30001 ms is above this runtime's ceiling of 30000 ms" },
       { path: "limits.memory", message: "1GB is above this runtime's ceiling of 512MB" },
       { path: "limits.cpus", message: "2 is above this runtime's ceiling of 1" },
-      { path: "limits.outputBytes", message: "17MB is above this runtime's ceiling of 16MB" },
+      { path: "limits.outputBytes", message: "5MB is above this runtime's ceiling of 4MB" },
     ]);
   });
 

@@ -1,0 +1,132 @@
+import assert from "node:assert/strict";
+
+import type { Execution } from "../../../src/domain/execution.ts";
+import { executionSchema, executionSummarySchema } from "../../../src/domain/execution.ts";
+import { describeUnderWay, ExecutionStore, summarize } from "../../../src/execution/execution-store.ts";
+import type { StoreLimits } from "../../../src/execution/execution-store.ts";
+
+const LIMITS: StoreLimits = { ttlMs: 1000, maxRecords: 10, maxBytes: 1_000_000 };
+
+describe("execution-store: what the API can show", () => {
+  let now: number;
+  let store: ExecutionStore;
+
+  const open = (limits: Partial<StoreLimits> = {}): void => {
+    now = 1_700_000_000_000;
+    store = new ExecutionStore({ ...LIMITS, ...limits }, () => now);
+  };
+  const begin = (id: string): void => {
+    store.begin({ id, runtime: "node", owner: "alice" });
+  };
+  const result = (id: string, more: Partial<Execution> = {}): Execution => ({
+    ...describeUnderWay(store.get(id)!, now),
+    status: "completed",
+    exitCode: 0,
+    ...more,
+  });
+  const run = (id: string, more: Partial<Execution> = {}): void => {
+    begin(id);
+    store.end(id, result(id, more));
+  };
+  const ids = (): string[] => store.list().map(({ id }) => id);
+
+  beforeEach(() => {
+    open();
+  });
+
+  it("is queued, then running, then its end with the result", () => {
+    begin("a");
+    assert.deepEqual(store.get("a"), {
+      id: "a",
+      runtime: "node",
+      owner: "alice",
+      createdAtMs: now,
+      status: "queued",
+      execution: undefined,
+    });
+    store.markRunning("a");
+    assert.equal(store.get("a")!.status, "running");
+    const execution = result("a", { status: "failed", exitCode: 2 });
+    store.end("a", execution);
+    assert.deepEqual(store.get("a"), { id: "a", runtime: "node", owner: "alice", createdAtMs: now, status: "failed", execution });
+  });
+
+  it("is nothing of one that was refused, or never was", () => {
+    begin("a");
+    store.drop("a");
+    assert.equal(store.get("a"), undefined);
+    store.markRunning("b");
+    store.end("b", describeUnderWay({ id: "b", runtime: "node", owner: "x", createdAtMs: 0, status: "running", execution: undefined }));
+    assert.deepEqual(ids(), []);
+  });
+
+  it("is listed newest first, those under way before those that have ended", () => {
+    begin("a");
+    begin("b");
+    run("c");
+    run("d");
+    begin("e");
+    assert.deepEqual(ids(), ["e", "b", "a", "d", "c"]);
+  });
+
+  it("goes when its time is over, counted from its end", () => {
+    begin("a");
+    now += 5000;
+    store.end("a", result("a"));
+    now += 1000;
+    assert.ok(store.get("a") !== undefined);
+    now += 1;
+    assert.equal(store.get("a"), undefined);
+    assert.deepEqual(ids(), []);
+  });
+
+  it("goes when there are too many, the oldest end first; what runs stays", () => {
+    open({ maxRecords: 2 });
+    begin("running");
+    for (const id of ["a", "b", "c"]) run(id);
+    assert.deepEqual(ids(), ["running", "c", "b"]);
+  });
+
+  for (const [title, more] of [
+    ["stdout", { stdout: "x".repeat(400_000) }],
+    ["stderr", { stderr: "x".repeat(400_000) }],
+    ["the result", { result: { text: "x".repeat(400_000) } }],
+    ["the files", { files: [{ path: "temp/a", content: "x".repeat(400_000), encoding: "utf8", size: 400_000 }] }],
+    ["the error", { error: { name: "Error", message: "x".repeat(200_000), stack: "x".repeat(200_000) } }],
+  ] as const) {
+    it(`goes when the memory is used up, and ${title} counts`, () => {
+      for (const id of ["a", "b", "c"]) run(id, { ...more, files: "files" in more ? [...more.files] : [] });
+      assert.deepEqual(ids(), ["c", "b"]);
+    });
+  }
+
+  it("frees the memory of what went", () => {
+    for (let count = 0; count < 50; count += 1) {
+      run(`${count}`, { stdout: "x".repeat(400_000) });
+      now += 1001;
+    }
+    run("last", { stdout: "x".repeat(400_000) });
+    run("very last", { stdout: "x".repeat(400_000) });
+    assert.deepEqual(ids(), ["very last", "last"]);
+  });
+
+  it("has the form of the API, in a list and under way", () => {
+    begin("a");
+    const record = store.get("a")!;
+    assert.ok(executionSummarySchema.safeParse(summarize(record)).success);
+    assert.equal(summarize(record).usage, null);
+    const underWay = describeUnderWay(record, now + 250);
+    assert.ok(executionSchema.safeParse(underWay).success);
+    assert.deepEqual([underWay.status, underWay.usage.totalMs], ["queued", 250]);
+    store.end("a", result("a", { signal: "SIGKILL", exitCode: null, status: "killed" }));
+    assert.deepEqual(summarize(store.get("a")!), {
+      id: "a",
+      runtime: "node",
+      status: "killed",
+      createdAt: new Date(now).toISOString(),
+      exitCode: null,
+      signal: "SIGKILL",
+      usage: { queuedMs: 0, startMs: 0, runMs: 0, totalMs: 0, cpuMs: null, memoryPeakBytes: null },
+    });
+  });
+});

@@ -1,0 +1,88 @@
+import assert from "node:assert/strict";
+import { once } from "node:events";
+import { createServer } from "node:http";
+import type { Server } from "node:http";
+import { connect } from "node:net";
+import type { AddressInfo } from "node:net";
+
+import express from "express";
+import fc from "fast-check";
+
+import { jsonPieces, sendJson } from "../../../src/http/send-json.ts";
+import { eventually } from "../support/eventually.ts";
+
+const joined = (value: unknown): unknown => JSON.parse([...jsonPieces(value)].join(""));
+
+describe("send-json: an answer in pieces", () => {
+  it("is the JSON of the value", () => {
+    fc.assert(
+      fc.property(fc.jsonValue(), (value) => {
+        assert.equal([...jsonPieces(value)].join(""), JSON.stringify(value));
+      }),
+    );
+  });
+
+  it("leaves out what JSON leaves out", () => {
+    const value = { a: undefined, b: [undefined, null, 1], c: { d: undefined } };
+    assert.equal([...jsonPieces(value)].join(""), JSON.stringify(value));
+  });
+
+  it("of a long text is cut anywhere, also inside a character, and comes together again", () => {
+    for (const unit of ["x", "😀", "x😀", "\u0000", '"\\', "\ud83d", "\ude00", "é\u2028"]) {
+      const value = { text: unit.repeat(100_000), after: 1 };
+      assert.deepEqual(joined(value), value);
+    }
+  });
+
+  it("has no piece much larger than its share, whatever escaping makes of it", () => {
+    for (const piece of jsonPieces({ stdout: "\u0000".repeat(1_000_000), files: [{ content: '"'.repeat(500_000) }] }))
+      assert.ok(piece.length <= 6 * 32_768 + 2);
+  });
+});
+
+describe("send-json: to a reader", () => {
+  let server: Server;
+  let finished: number;
+  let sent: number;
+  const LARGE = { stdout: "\u0001".repeat(4_000_000), stderr: "e".repeat(100_000) };
+
+  beforeEach(async () => {
+    finished = 0;
+    sent = 0;
+    const app = express();
+    app.get("/", async (_request, response) => {
+      const write = response.write.bind(response) as (piece: string) => boolean;
+      response.write = ((piece: string) => {
+        sent += piece.length;
+        return write(piece);
+      }) as typeof response.write;
+      await sendJson(response.type("json"), LARGE);
+      finished += 1;
+    });
+    server = createServer(app).listen(0, "127.0.0.1");
+    await once(server, "listening");
+  });
+  afterEach(() => {
+    server.closeAllConnections();
+    server.close();
+  });
+
+  it("arrives whole", async () => {
+    const response = await fetch(`http://127.0.0.1:${(server.address() as AddressInfo).port}/`);
+    assert.deepEqual(await response.json(), LARGE);
+    await eventually(() => finished === 1, "the handler is done");
+  });
+
+  it("is made no faster than it is read, and ends when the reader leaves", async () => {
+    const socket = connect((server.address() as AddressInfo).port, "127.0.0.1").pause();
+    socket.on("error", () => undefined);
+    socket.write("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    await eventually(() => sent > 0, "it begins");
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    // 24 MB as JSON; what the kernel and the response buffer is all that was made of it.
+    assert.ok(sent < 12_000_000, `${sent} characters`);
+    assert.equal(finished, 0);
+    socket.destroy();
+    await eventually(() => finished === 1, "the handler is done");
+  });
+});

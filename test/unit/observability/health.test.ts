@@ -1,0 +1,54 @@
+import assert from "node:assert/strict";
+
+import { Health } from "../../../src/observability/health.ts";
+import type { HealthDeps } from "../../../src/observability/health.ts";
+
+const healthOf = (more: Partial<HealthDeps>): Health =>
+  new Health({
+    version: "1.0.0",
+    pingEngine: () => Promise.resolve("OK"),
+    engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" } },
+    images: [],
+    layers: [],
+    managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
+    ...more,
+  });
+
+describe("health: whether code can be run", () => {
+  it("is ok when the engine answers and the service accepts", async () => {
+    assert.deepEqual(await healthOf({}).detailed(), {
+      status: "ok",
+      version: "1.0.0",
+      engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" }, answers: true },
+      images: [],
+      layers: [],
+      executions: { accepting: true, running: 1, queued: 2 },
+    });
+    assert.deepEqual(await healthOf({}).report(), { status: "ok", version: "1.0.0" });
+  });
+
+  it("is down when the service accepts no more", async () => {
+    assert.equal((await healthOf({ managerStatus: () => ({ accepting: false, running: 0, queued: 0 }) }).report()).status, "down");
+  });
+
+  it("is down when the engine refuses", async () => {
+    const report = await healthOf({ pingEngine: () => Promise.reject(new Error("away")) }).detailed();
+    assert.deepEqual([report.status, report.engine.answers], ["down", false]);
+  });
+
+  it("is down, in bounded time, when the engine does not answer", async () => {
+    const began = performance.now();
+    assert.equal((await healthOf({ pingEngine: () => new Promise(() => undefined) }).report()).status, "down");
+    assert.ok(performance.now() - began < 4000);
+  });
+
+  it("asks the engine once for questions that come together, and again a while later", async () => {
+    let pings = 0;
+    const health = healthOf({ pingEngine: () => Promise.resolve((pings += 1)) });
+    await Promise.all(Array.from({ length: 50 }, () => health.report()));
+    assert.equal(pings, 1);
+    await new Promise((resolve) => setTimeout(resolve, 1050));
+    await health.report();
+    assert.equal(pings, 2);
+  });
+});

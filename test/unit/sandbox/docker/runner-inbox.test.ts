@@ -1,0 +1,73 @@
+import assert from "node:assert/strict";
+
+import fc from "fast-check";
+
+import type { RunnerConnection } from "../../../../src/bridge/runner-connection.ts";
+import { RunnerInbox } from "../../../../src/sandbox/docker/runner-inbox.ts";
+
+const inboxWith = (): { inbox: RunnerInbox; violations: string[] } => {
+  const violations: string[] = [];
+  const inbox = new RunnerInbox();
+  inbox.bind({ fail: (reason: string) => violations.push(reason) } as unknown as RunnerConnection);
+  return { inbox, violations };
+};
+
+describe("runner-inbox: the order of what a runner says", () => {
+  it("is ready, finished, archive chunks, archived; each is passed on", async () => {
+    const { inbox, violations } = inboxWith();
+    const chunks: Buffer[] = [];
+    inbox.message("ready", 1);
+    inbox.message("finished", 2);
+    inbox.collectChunks((chunk) => chunks.push(chunk));
+    inbox.archiveChunk(Buffer.from("a"));
+    inbox.message("archived", 3);
+    inbox.ended(undefined);
+    assert.deepEqual(await Promise.all([inbox.ready, inbox.finished, inbox.archived, inbox.closed]), [
+      { params: 1 },
+      { params: 2 },
+      { params: 3 },
+      { violation: undefined },
+    ]);
+    assert.deepEqual([chunks, violations], [[Buffer.from("a")], []]);
+  });
+
+  for (const [title, messages] of [
+    ["finished before ready", ["finished"]],
+    ["ready twice", ["ready", "ready"]],
+    ["finished twice", ["ready", "finished", "finished"]],
+    ["archived where nothing was asked for", ["ready", "finished", "archived"]],
+    ["archived without a result", ["ready", "archived"]],
+    ["a name that no message has", ["ready", "tool.call"]],
+    ["a name of every object", ["constructor"]],
+  ] as const) {
+    it(`${title} is a violation`, () => {
+      const { inbox, violations } = inboxWith();
+      for (const method of messages) inbox.message(method, null);
+      assert.deepEqual(violations, [`the sandbox sent ${JSON.stringify(messages.at(-1))} where it must not`]);
+    });
+  }
+
+  it("files that were not asked for, or come after the archive's end, are a violation", () => {
+    const { inbox, violations } = inboxWith();
+    inbox.message("ready", null);
+    inbox.archiveChunk(Buffer.alloc(1));
+    assert.deepEqual(violations, ["the sandbox sent files that were not asked for"]);
+    inbox.message("finished", null);
+    inbox.collectChunks(() => undefined);
+    inbox.message("archived", null);
+    inbox.archiveChunk(Buffer.alloc(1));
+    assert.equal(violations.length, 2);
+  });
+
+  it("lets no order through but the right one", () => {
+    fc.assert(
+      fc.property(fc.array(fc.constantFrom("ready", "finished", "archived", "other"), { maxLength: 6 }), (messages) => {
+        const { inbox, violations } = inboxWith();
+        inbox.collectChunks(() => undefined);
+        for (const method of messages) if (violations.length === 0) inbox.message(method, null);
+        const isRight = messages.every((method, index) => method === ["ready", "finished", "archived"][index]);
+        assert.equal(violations.length === 0, isRight);
+      }),
+    );
+  });
+});
