@@ -5,11 +5,8 @@ import { createServer } from "node:net";
 import path from "node:path";
 
 import { resolveReadable } from "../../../../src/sandbox/docker/readable-paths.ts";
-import { copySnapshot } from "../../../../src/sandbox/docker/snapshot.ts";
+import { copySnapshot, SNAPSHOT_CAPS } from "../../../../src/sandbox/docker/snapshot.ts";
 import { useTempFolder } from "../../support/temp-folder.ts";
-
-/** What a snapshot may hold, as its documentation says. */
-const CAPS = { entries: 10_000, bytes: 256 * 2 ** 20, depth: 64 };
 
 describe("snapshot: a copy of what a program may read", () => {
   const folder = useTempFolder();
@@ -131,25 +128,25 @@ describe("snapshot: a copy of what a program may read", () => {
   it("that would be too large is refused, and is never in memory as a whole", async () => {
     await writeFile(path.join(source, "a", "one"), "");
     await writeFile(path.join(source, "a", "two"), "");
-    await truncate(path.join(source, "a", "two"), CAPS.bytes + 1);
+    await truncate(path.join(source, "a", "two"), SNAPSHOT_CAPS.bytes + 1);
     const before = process.memoryUsage().rss;
     await assert.rejects(copy("source"), {
       name: "ReadablePathError",
-      message: `a snapshot is larger than ${CAPS.bytes} bytes`,
+      message: `a snapshot is larger than ${SNAPSHOT_CAPS.bytes} bytes`,
     });
-    assert.ok(process.memoryUsage().rss - before < CAPS.bytes / 2);
+    assert.ok(process.memoryUsage().rss - before < SNAPSHOT_CAPS.bytes / 2);
   });
 
   it("that would have too many entries is refused", async () => {
     await mkdir(path.join(source, "many"));
-    for (let start = 0; start <= CAPS.entries; start += 500) {
+    for (let start = 0; start <= SNAPSHOT_CAPS.files; start += 500) {
       await Promise.all(Array.from({ length: 500 }, (_, index) => symlink("x", path.join(source, "many", `${start + index}`))));
     }
     await assert.rejects(copy("source"), { name: "ReadablePathError", message: "a snapshot holds more than 10000 entries" });
   });
 
   it("that would be too deep is refused", async () => {
-    await mkdir(path.join(source, ...Array.from({ length: CAPS.depth + 1 }, () => "d")), { recursive: true });
+    await mkdir(path.join(source, ...Array.from({ length: SNAPSHOT_CAPS.depth + 1 }, () => "d")), { recursive: true });
     await assert.rejects(copy("source"), { name: "ReadablePathError", message: "a snapshot is deeper than 64 folders" });
   });
 });
