@@ -99,6 +99,12 @@ const CASES: readonly Case[] = [
     says: /"secret"/,
   },
   {
+    title: "a readable path that does not exist",
+    body: { code: "1", permissions: { fileSystem: { read: ["data/missing"] } } },
+    ...invalid,
+    says: /"data\/missing" does not exist/,
+  },
+  {
     title: "more writing than granted",
     body: { code: "1", permissions: { fileSystem: { write: ["."] } } },
     ...invalid,

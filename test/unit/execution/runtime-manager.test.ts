@@ -143,6 +143,34 @@ describe("runtime-manager: executions", () => {
       assert.deepEqual([status, stderr], ["out_of_memory", "xxxxxxxxxx"]);
     });
 
+    it("tell how long they waited, started and ran", async () => {
+      open({ limits: { maxRunning: 1 } });
+      sandboxes.beforeStart = () => sleep(40);
+      sandboxes.behaviour = async () => {
+        await sleep(80);
+        return finishes();
+      };
+      const [first, second] = await Promise.all([execute(), execute()]);
+      const near = (value: number, expected: number): void =>
+        assert.ok(value >= expected - 2 && value < expected + 500, `${value}, not ${expected}`);
+      near(first.usage.queuedMs, 0);
+      assert.ok(first.usage.queuedMs < 40);
+      for (const { usage } of [first, second]) {
+        near(usage.startMs, 40);
+        near(usage.runMs, 80);
+      }
+      near(second.usage.queuedMs, 120);
+      near(second.usage.totalMs, 240);
+    });
+
+    it("leave no timer behind", async () => {
+      const timers = (): number => process.getActiveResourcesInfo().filter((name) => name === "Timeout").length;
+      const before = timers();
+      for (let count = 0; count < 30; count += 1) await execute();
+      await settled();
+      assert.ok(timers() < before + 15, `${timers()} timers, ${before} before`);
+    });
+
     it("hold their slot until the answer is off", async () => {
       let off = (): void => undefined;
       const answered = new Promise<void>((resolve) => (off = resolve));

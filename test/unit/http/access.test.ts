@@ -32,6 +32,8 @@ describe("http access: Host and Origin", () => {
     "127.0.0.1.evil.example",
     "127.0.0.2",
     "localhost@evil.example",
+    "evil.example@localhost",
+    ":evil.example@localhost",
     "evil.example#localhost",
     "evil.example/localhost",
     "localhost?x",
@@ -74,6 +76,9 @@ describe("http access: Host and Origin", () => {
     "",
     "http://localhost.evil.example",
     "http://localhost@evil.example",
+    "http://evil.example@localhost",
+    "http://localhost/evil.example",
+    "http://localhost?evil.example",
     "file://",
     "localhost",
   ]) {

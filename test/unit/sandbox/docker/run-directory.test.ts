@@ -89,9 +89,9 @@ describe("run-directory: the service's folder on the host", () => {
     const server = createServer();
     await listen(server, path.join(sockets, "tools.sock"));
     server.close();
-    await assert.rejects(RunDirectory.open(`${fits}xyz`, newInstanceId()), (error: StartupError) => {
+    await assert.rejects(RunDirectory.open(`${fits}x`, newInstanceId()), (error: StartupError) => {
       assert.deepEqual(error.problems, [
-        `environment: CODE_MODE_STATE_DIR: ${fits}xyz is 3 bytes too long for the unix sockets in it; choose a shorter path`,
+        `environment: CODE_MODE_STATE_DIR: ${fits}x is 1 bytes too long for the unix sockets in it; choose a shorter path`,
       ]);
       return error instanceof StartupError;
     });

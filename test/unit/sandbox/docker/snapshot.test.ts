@@ -1,12 +1,15 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { lstat, mkdir, readdir, readFile, rename, rm, stat, symlink, truncate, writeFile } from "node:fs/promises";
+import { link, lstat, mkdir, readdir, readFile, rename, stat, symlink, truncate, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 
 import { resolveReadable } from "../../../../src/sandbox/docker/readable-paths.ts";
-import { copySnapshot, SNAPSHOT_CAPS } from "../../../../src/sandbox/docker/snapshot.ts";
+import { copySnapshot } from "../../../../src/sandbox/docker/snapshot.ts";
 import { useTempFolder } from "../../support/temp-folder.ts";
+
+/** What a snapshot may hold. */
+const CAPS = { entries: 10_000, bytes: 256 * 2 ** 20, depth: 64 };
 
 describe("snapshot: a copy of what a program may read", () => {
   const folder = useTempFolder();
@@ -102,51 +105,55 @@ describe("snapshot: a copy of what a program may read", () => {
     await assert.rejects(lstat(path.join(folder(), "elsewhere")), { code: "ENOENT" });
   });
 
-  it("is taken, as far as it goes, while the source changes", async () => {
-    for (let index = 0; index < 200; index += 1) await writeFile(path.join(source, `f${index}`), "x".repeat(index));
-    const changing = new AbortController();
-    const change = (async () => {
-      for (let index = 0; !changing.signal.aborted; index = (index + 7) % 200) {
-        const name = path.join(source, `f${index}`);
-        await rm(name, { recursive: true, force: true });
-        if (index % 3 === 0) await symlink("../secret", name).catch(() => undefined);
-        else if (index % 3 === 1) await mkdir(name, { recursive: true });
-        else await writeFile(name, "y".repeat(1000)).catch(() => undefined);
+  it("is taken, as far as it goes, while its files are swapped for links and FIFOs; none is followed or waited for", async () => {
+    const [secret, fifo] = [path.join(folder(), "secret"), path.join(folder(), "fifo")];
+    await writeFile(secret, "secret");
+    execFileSync("mkfifo", [fifo]);
+    const names = Array.from({ length: 200 }, (_, index) => path.join(source, `f${index}`));
+    for (const name of names) await writeFile(name, "x");
+    const over = new AbortController();
+    const swapping = (async () => {
+      const spare = path.join(folder(), "spare");
+      for (let turn = 0; !over.signal.aborted; turn += 1) {
+        if (turn % 3 === 0) await symlink(secret, spare);
+        else if (turn % 3 === 1) await writeFile(spare, "y");
+        else await link(fifo, spare);
+        await rename(spare, names[(turn * 7) % names.length]!);
       }
     })();
     for (let round = 0; round < 5; round += 1) {
       await copy("source", `${target}${round}`);
       for (const entry of await readdir(`${target}${round}`, { withFileTypes: true })) {
         assert.ok(entry.isFile() || entry.isDirectory(), entry.name);
-        if (entry.isFile()) assert.match(await readFile(path.join(`${target}${round}`, entry.name), "utf8"), /^[xy]*$/);
+        if (entry.isFile()) assert.match(await readFile(path.join(`${target}${round}`, entry.name), "utf8"), /^[xy]?$/);
       }
     }
-    changing.abort();
-    await change;
+    over.abort();
+    await swapping;
   });
 
   it("that would be too large is refused, and is never in memory as a whole", async () => {
     await writeFile(path.join(source, "a", "one"), "");
     await writeFile(path.join(source, "a", "two"), "");
-    await truncate(path.join(source, "a", "two"), SNAPSHOT_CAPS.bytes + 1);
+    await truncate(path.join(source, "a", "two"), CAPS.bytes + 1);
     const before = process.memoryUsage().rss;
     await assert.rejects(copy("source"), {
       name: "ReadablePathError",
-      message: `a snapshot is larger than ${SNAPSHOT_CAPS.bytes} bytes`,
+      message: `a snapshot is larger than ${CAPS.bytes} bytes`,
     });
-    assert.ok(process.memoryUsage().rss - before < SNAPSHOT_CAPS.bytes / 2);
+    assert.ok(process.memoryUsage().rss - before < CAPS.bytes / 2);
   });
 
   it("that would have too many entries is refused", async () => {
     await mkdir(path.join(source, "many"));
-    for (let start = 0; start <= SNAPSHOT_CAPS.files; start += 500) {
+    for (let start = 0; start <= CAPS.entries; start += 500) {
       await Promise.all(Array.from({ length: 500 }, (_, index) => symlink("x", path.join(source, "many", `${start + index}`))));
     }
     await assert.rejects(copy("source"), { name: "ReadablePathError", message: "a snapshot holds more than 10000 entries" });
   });
 
   it("that would be too deep is refused", async () => {
-    await mkdir(path.join(source, ...Array.from({ length: SNAPSHOT_CAPS.depth + 1 }, () => "d")), { recursive: true });
+    await mkdir(path.join(source, ...Array.from({ length: CAPS.depth + 1 }, () => "d")), { recursive: true });
     await assert.rejects(copy("source"), { name: "ReadablePathError", message: "a snapshot is deeper than 64 folders" });
   });
 });
