@@ -114,27 +114,23 @@ describe("Budgets", () => {
     this.timeout(120_000);
     const calm = await measure(service);
     const report: string[] = [`calm: livez p95 ${calm.livezP95Ms.toFixed(1)} ms, neighbour ${calm.neighbourMs.toFixed(0)} ms`];
+    // On a shared machine one measurement can be spoilt by others; a service that floods do slow down spoils all three.
+    const staysQuick = async (what: string, attack: () => Promise<unknown>): Promise<void> => {
+      for (let round = 1; ; round += 1) {
+        const attacks = Promise.all([attack(), attack()]);
+        await new Promise((resolve) => setTimeout(resolve, 400));
+        const busy = await measure(service);
+        await attacks;
+        report.push(`${what}: livez p95 ${busy.livezP95Ms.toFixed(1)} ms, neighbour ${busy.neighbourMs.toFixed(0)} ms`);
+        if (busy.livezP95Ms < 50 && busy.neighbourMs < 5 * calm.neighbourMs + 500) return;
+        assert.ok(round < 3, report.join("\n"));
+      }
+    };
     for (const piece of ['message({ jsonrpc: "2.0", method: "x".repeat(64), params: {} })', "finished(null)", 'frame(2, "x")']) {
-      const attackers = Promise.all([0, 1].map(() => service.run(flood(piece), { timeoutMs: TIMEOUT_MS, limits: { cpus: 0.5 } })));
-      await new Promise((resolve) => setTimeout(resolve, 400));
-      const busy = await measure(service);
-      await attackers;
-      report.push(`${piece}: livez p95 ${busy.livezP95Ms.toFixed(1)} ms, neighbour ${busy.neighbourMs.toFixed(0)} ms`);
-      assert.ok(busy.livezP95Ms < 50, report.join("\n"));
-      assert.ok(busy.neighbourMs < 5 * calm.neighbourMs + 500, report.join("\n"));
+      await staysQuick(piece, () => service.run(flood(piece), { timeoutMs: TIMEOUT_MS, limits: { cpus: 0.5 } }));
     }
-    const printing = Promise.all(
-      [0, 1].map(() =>
-        service.run('const block = "x".repeat(65536); for (let n = 0; n < 800; n++) process.stdout.write(block);', {
-          limits: { cpus: 0.5 },
-          timeoutMs: 20_000,
-        }),
-      ),
-    );
-    const busy = await measure(service);
-    await printing;
-    report.push(`output: livez p95 ${busy.livezP95Ms.toFixed(1)} ms, neighbour ${busy.neighbourMs.toFixed(0)} ms`);
-    assert.ok(busy.livezP95Ms < 50, report.join("\n"));
+    const printing = 'const block = "x".repeat(65536); for (let n = 0; n < 800; n++) process.stdout.write(block);';
+    await staysQuick("output", () => service.run(printing, { limits: { cpus: 0.5 }, timeoutMs: 20_000 }));
   });
 
   it("does not grow under hostile traffic", async function () {
