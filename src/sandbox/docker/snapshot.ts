@@ -14,7 +14,7 @@ import { ReadablePathError } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
 
 /** Caps of one snapshot. */
-export const SNAPSHOT_CAPS = { files: 10_000, bytes: 256 * 2 ** 20, depth: 64 } as const;
+const SNAPSHOT_CAPS = { files: 10_000, bytes: 256 * 2 ** 20, depth: 64 } as const;
 
 const PIECE_BYTES = 256 * 2 ** 10;
 
