@@ -12,6 +12,11 @@ const noExit = {
   property: "exit",
   message: "Only src/main.ts ends the process; return, throw or set process.exitCode.",
 };
+const noCombinedSignal = {
+  object: "AbortSignal",
+  property: "any",
+  message: "It can lose an abort to the garbage collector; take src/lib/stop-source.ts.",
+};
 const namedImports = {
   name: "node:process",
   importNames: ["env", "exit"],
@@ -38,7 +43,7 @@ export default defineConfig(
       eqeqeq: "error",
       "no-console": "error",
       "no-restricted-imports": ["error", { paths: [namedImports] }],
-      "no-restricted-properties": ["error", noEnvironment, noExit],
+      "no-restricted-properties": ["error", noCombinedSignal, noEnvironment, noExit],
       "object-shorthand": "error",
     },
   },
@@ -54,17 +59,17 @@ export default defineConfig(
   {
     name: "who may read the environment",
     files: ["src/config/**/*.ts"],
-    rules: { "no-restricted-properties": ["error", noExit] },
+    rules: { "no-restricted-properties": ["error", noCombinedSignal, noExit] },
   },
   {
     name: "who may end the process",
     files: ["src/main.ts", "sandbox-image/runner/**/*.ts"],
-    rules: { "no-restricted-properties": ["error", noEnvironment] },
+    rules: { "no-restricted-properties": ["error", noCombinedSignal, noEnvironment] },
   },
   {
     name: "tools and tests run outside the service",
     files: ["scripts/**/*.ts", "test/**/*.ts", "bench/**/*.ts", "examples/**/*.ts"],
-    rules: { "no-restricted-properties": ["error", noExit] },
+    rules: { "no-restricted-properties": ["error", noCombinedSignal, noExit] },
   },
   {
     name: "who may write to the terminal",

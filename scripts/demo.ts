@@ -11,6 +11,7 @@ import { z } from "zod";
 
 import { executionSchema } from "../src/domain/execution.ts";
 import type { Execution } from "../src/domain/execution.ts";
+import { StopSource } from "../src/lib/stop-source.ts";
 import { startService } from "./lib/service-process.ts";
 import type { ServiceProcess } from "./lib/service-process.ts";
 
@@ -36,14 +37,21 @@ const indented = (text: string): string => text.trimEnd().replaceAll(/^(?=.)/gm,
 const listed = (entries: readonly string[]): string => (entries.length === 0 ? "none" : entries.join(", "));
 
 async function call(url: string, signal: AbortSignal, body?: object): Promise<unknown> {
-  const response = await fetch(url, {
-    method: body === undefined ? "GET" : "POST",
-    signal: AbortSignal.any([signal, AbortSignal.timeout(REQUEST_WITHIN_MS)]),
-    ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
-  });
-  const text = await response.text();
-  if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
-  return JSON.parse(text);
+  const stop = new StopSource()
+    .follow(signal)
+    .abortAfter(REQUEST_WITHIN_MS, () => new Error(`${url} gave no answer within ${REQUEST_WITHIN_MS / 1000} s`));
+  try {
+    const response = await fetch(url, {
+      method: body === undefined ? "GET" : "POST",
+      signal: stop.signal,
+      ...(body === undefined ? {} : { headers: { "content-type": "application/json" }, body: JSON.stringify(body) }),
+    });
+    const text = await response.text();
+    if (!response.ok) throw new Error(`${url} answered ${response.status}: ${text}`);
+    return JSON.parse(text);
+  } finally {
+    stop.close();
+  }
 }
 
 async function execute(service: ServiceProcess, signal: AbortSignal, request: object): Promise<Execution> {

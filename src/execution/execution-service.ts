@@ -10,7 +10,7 @@ import type { Logger } from "pino";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
-import { startDeadline } from "../lib/deadline.ts";
+import { StopSource } from "../lib/stop-source.ts";
 import type { Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
 import { OutputCollector } from "./output-collector.ts";
@@ -96,27 +96,28 @@ export class ExecutionService {
   async #runIn(sandbox: Sandbox, order: ExecutionOrder, timing: Timing): Promise<Execution> {
     const { policy, request, signal } = order;
     const { limits } = policy;
-    const ceiling = new AbortController();
+    const stop = new StopSource()
+      .follow(signal)
+      .abortAfter(
+        limits.timeoutMs,
+        () =>
+          new Termination(
+            "timed_out",
+            `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`,
+          ),
+      );
     const collector = new OutputCollector({ keptBytes: limits.outputBytes, ceilingBytes: limits.outputCeilingBytes }, (stream) => {
-      ceiling.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
+      stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
     });
-    const deadline = startDeadline(
-      limits.timeoutMs,
-      () =>
-        new Termination(
-          "timed_out",
-          `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`,
-        ),
-    );
-    const stop = AbortSignal.any([signal, deadline.signal, ceiling.signal]);
     try {
-      const end = await sandbox.run(request, collector, stop).catch((error: unknown) => this.#engineFailed(order.id, error));
+      const end = await sandbox.run(request, collector, stop.signal).catch((error: unknown) => this.#engineFailed(order.id, error));
       timing.ran();
       const output = collector.collect();
-      const termination = stop.reason instanceof Termination ? stop.reason : undefined;
+      const reason: unknown = stop.signal.reason;
+      const termination = reason instanceof Termination ? reason : undefined;
       return describe(order, timing, judge(end, termination, collector.stderrTail()), output, end);
     } finally {
-      deadline.cancel();
+      stop.close();
     }
   }
 

@@ -22,15 +22,18 @@ export async function sendJson(response: Response, value: unknown): Promise<void
   });
   for (const piece of jsonPieces(value)) {
     if (response.destroyed) return;
-    if (response.write(piece)) continue;
-    try {
-      await once(response, "drain", { signal: AbortSignal.any([gone.signal, AbortSignal.timeout(STALL_MS)]) });
-    } catch {
-      response.destroy();
-      return;
-    }
+    if (!response.write(piece)) await inTime(response, once(response, "drain", { signal: gone.signal }));
   }
   response.end();
+  if (!response.destroyed) await inTime(response, once(response, "finish", { signal: gone.signal }));
+}
+
+/** Waits for the reader to take what was written, and cuts it off when it does not. */
+async function inTime(response: Response, taken: Promise<unknown>): Promise<void> {
+  const stalled = setTimeout(() => response.destroy(), STALL_MS);
+  // Rejected means that the connection is closed, which the caller sees as well.
+  await taken.catch(() => undefined);
+  clearTimeout(stalled);
 }
 
 /** The JSON text of a value in pieces. Long texts are cut: an escaped character on each side of a cut is whole by itself. */

@@ -1,24 +1,4 @@
-/** Timers as abort signals that leave nothing behind. */
-
-export interface Deadline {
-  readonly signal: AbortSignal;
-  /** Stops the timer. Idempotent. */
-  cancel(): void;
-}
-
-/** A signal that aborts with `reason` after `delayMs`. */
-export function startDeadline(delayMs: number, reason: () => Error): Deadline {
-  const controller = new AbortController();
-  const timer = setTimeout(() => {
-    controller.abort(reason());
-  }, delayMs);
-  return {
-    signal: controller.signal,
-    cancel: () => {
-      clearTimeout(timer);
-    },
-  };
-}
+/** Promises with a time limit. */
 
 /** What {@link within} rejects with when the time is over. */
 export class TimeoutError extends Error {

@@ -18,7 +18,7 @@ import { eventually } from "../support/eventually.ts";
 import { exits, FakeSandboxes, finishes, untilStopped, violates } from "../support/fake-sandboxes.ts";
 import { requestOf, runtimeOf } from "../support/policies.ts";
 
-const NEVER = new AbortController().signal;
+const never = (): AbortSignal => new AbortController().signal;
 
 interface Setup {
   readonly limits?: Partial<AdmissionLimits>;
@@ -46,7 +46,7 @@ describe("runtime-manager: executions", () => {
     });
   };
   const execute = (fields: object = {}, options: { signal?: AbortSignal; onRunning?: (id: string) => void } = {}): Promise<Execution> =>
-    manager.execute(requestOf(fields), { owner: "alice", signal: NEVER, ...options });
+    manager.execute(requestOf(fields), { owner: "alice", signal: never(), ...options });
   const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
     const error: unknown = await promise.then(
       () => assert.fail("it was run"),
@@ -174,7 +174,7 @@ describe("runtime-manager: executions", () => {
     it("hold their slot until the answer is off", async () => {
       let off = (): void => undefined;
       const answered = new Promise<void>((resolve) => (off = resolve));
-      await manager.execute(requestOf(), { owner: "alice", signal: NEVER, answered });
+      await manager.execute(requestOf(), { owner: "alice", signal: never(), answered });
       await eventually(() => sandboxes.live === 0, "the sandbox is gone");
       assert.equal(manager.status().running, 1);
       off();

@@ -1,27 +1,9 @@
 import assert from "node:assert/strict";
 import { setTimeout as sleep } from "node:timers/promises";
 
-import { startDeadline, TimeoutError, within } from "../../../src/lib/deadline.ts";
+import { TimeoutError, within } from "../../../src/lib/deadline.ts";
 
 const never = new Promise<never>(() => undefined);
-
-describe("deadline: a signal for later", () => {
-  it("aborts with the reason after the delay, and not before", async () => {
-    const reason = new Error("over");
-    const deadline = startDeadline(20, () => reason);
-    assert.equal(deadline.signal.aborted, false);
-    await sleep(40);
-    assert.equal(deadline.signal.reason, reason);
-  });
-
-  it("never aborts once it is cancelled", async () => {
-    const deadline = startDeadline(5, () => new Error("over"));
-    deadline.cancel();
-    deadline.cancel();
-    await sleep(20);
-    assert.equal(deadline.signal.aborted, false);
-  });
-});
 
 describe("deadline: a promise with a time limit", () => {
   it("gives the value, or the failure, that comes in time", async () => {
