@@ -1,0 +1,68 @@
+/**
+ * One attack, run twice: where the defence is off it must succeed (the positive control: the attack is real on this kernel), and in a
+ * sandbox it must get what the threat model promises.
+ *
+ * Each is written down for the security report (docs/security-report.md) when `SECURITY_RECORD` names a file.
+ */
+
+import assert from "node:assert/strict";
+import { appendFile } from "node:fs/promises";
+
+/** What an attack came to, in a few words: an errno name, `ok`, a status. */
+type Outcome = () => string | Promise<string>;
+
+export interface Attack {
+  readonly name: string;
+  /** What stops it: a layer's id (src/sandbox/layers.ts) or a few words. */
+  readonly layer: string;
+  /** The attack with the defence off and the outcome that shows it working, or why this kernel cannot show it. */
+  readonly without: { readonly run: Outcome; readonly shows: string | RegExp } | { readonly cannotShow: string };
+  /** The attack from a sandbox, and the outcome that must come of it. */
+  readonly within: { readonly run: Outcome; readonly gives: string | RegExp };
+}
+
+/** One line of the record. */
+export interface AttackRecord {
+  readonly area: string;
+  readonly attack: string;
+  readonly layer: string;
+  readonly without: string;
+  readonly expected: string;
+  readonly within: string;
+  readonly passed: boolean;
+}
+
+const MAX_RECORDED_CHARS = 160;
+
+const matches = (outcome: string, expected: string | RegExp): boolean =>
+  typeof expected === "string" ? outcome === expected : expected.test(outcome);
+
+/** Declares the test of an attack. */
+export function attack({ layer, name, within, without }: Attack): void {
+  it(name, async function () {
+    let control = "not run";
+    let outcome = "not run";
+    let passed = false;
+    try {
+      if ("cannotShow" in without) control = `cannot be shown: ${without.cannotShow}`;
+      else {
+        control = await without.run();
+        assert.ok(matches(control, without.shows), `with the defence off: expected ${String(without.shows)}, got ${control}`);
+      }
+      outcome = await within.run();
+      assert.ok(matches(outcome, within.gives), `in a sandbox: expected ${String(within.gives)}, got ${outcome}`);
+      passed = true;
+    } finally {
+      const area = this.test?.parent?.title ?? "";
+      await recordAttack({ area, attack: name, layer, without: control, expected: String(within.gives), within: outcome, passed });
+    }
+  });
+}
+
+/** Writes an attack down for the security report. For tests that {@link attack} does not fit. */
+export async function recordAttack(record: AttackRecord): Promise<void> {
+  const file = process.env["SECURITY_RECORD"];
+  if (file === undefined) return;
+  const short = (text: string): string => (text.length > MAX_RECORDED_CHARS ? `${text.slice(0, MAX_RECORDED_CHARS)} ...` : text);
+  await appendFile(file, `${JSON.stringify({ ...record, without: short(record.without), within: short(record.within) })}\n`);
+}
