@@ -167,27 +167,25 @@ describe("Life cycle", () => {
       return { child, url: /"url":"([^"]+)"/.exec(log)?.[1] ?? "" };
     }
 
+    const post = (url: string, code: string): Promise<Response> =>
+      fetch(`${url}/v1/executions`, { method: "POST", headers: { "content-type": "application/json" }, body: JSON.stringify({ code }) });
     const runs = async (url: string): Promise<boolean> => {
-      const response = await fetch(`${url}/v1/executions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ code: "return 42" }),
-      });
+      const response = await post(url, "return 42");
       return ((await response.json()) as { result?: unknown }).result === 42;
     };
+    /** Kills a service whose sandbox runs, and so leaves it behind. */
+    async function killWhileItRuns({ child, url }: { child: ChildProcess; url: string }): Promise<void> {
+      void post(url, SLEEP).catch(() => undefined);
+      await eventually("its sandbox runs", async () => (await ownContainers(folder, "sandbox")).length === 1);
+      child.kill("SIGKILL");
+      await eventually("the instance is dead", () => child.signalCode !== null);
+    }
 
     it("reclaims what a killed instance left, and spares a living one", async () => {
       const env = await writeSetUp(folder);
       const killed = await serve(env);
       const living = await serve(env);
-      void fetch(`${killed.url}/v1/executions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ code: SLEEP }),
-      }).catch(() => undefined);
-      await eventually("its sandbox runs", async () => (await ownContainers(folder, "sandbox")).length === 1);
-      killed.child.kill("SIGKILL");
-      await eventually("the instance is dead", () => killed.child.signalCode !== null);
+      await killWhileItRuns(killed);
       assert.equal((await ownContainers(folder)).length, 3, "a sandbox and two leases");
 
       const next = await serve(env);
@@ -207,14 +205,7 @@ describe("Life cycle", () => {
     it("reclaims the mounts of a dead sandbox whose container was removed by hand", async () => {
       const env = await writeSetUp(folder);
       const killed = await serve(env);
-      void fetch(`${killed.url}/v1/executions`, {
-        method: "POST",
-        headers: { "content-type": "application/json" },
-        body: JSON.stringify({ code: SLEEP }),
-      }).catch(() => undefined);
-      await eventually("its sandbox runs", async () => (await ownContainers(folder, "sandbox")).length === 1);
-      killed.child.kill("SIGKILL");
-      await eventually("the instance is dead", () => killed.child.signalCode !== null);
+      await killWhileItRuns(killed);
       for (const { Id: id } of await ownContainers(folder, "sandbox")) await docker.getContainer(id).remove({ force: true });
       assert.ok((await ownVolumes(folder)) > 0);
       const next = await serve(env);

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { setMaxListeners } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import fc from "fast-check";
@@ -8,6 +9,8 @@ import { Admission } from "../../../src/execution/admission.ts";
 import type { SemaphorePermit } from "../../../src/lib/semaphore.ts";
 
 const NEVER = new AbortController().signal;
+// All who wait share it here.
+setMaxListeners(0, NEVER);
 
 const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
   try {
