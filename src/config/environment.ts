@@ -59,17 +59,24 @@ const variables = {
   CODE_MODE_API_KEYS: z
     .string()
     .default("")
-    .transform((text, context): QuickStartKey[] =>
-      listed(text).flatMap((entry, index) => {
+    .transform((text, context): QuickStartKey[] => {
+      const refuse = (message: string): void => {
+        context.addIssue({ code: "custom", message });
+      };
+      const keys = listed(text).flatMap((entry, index) => {
         const [, name = index === 0 ? "default" : `key-${index + 1}`, key] = KEY_PAIR.exec(entry) ?? [];
         if (key !== undefined) return [{ name, key }];
-        context.addIssue({
-          code: "custom",
-          message: `expected name:key pairs separated by commas, each key of 16 to 256 printable characters; entry ${index + 1} is none`,
-        });
+        refuse(`expected name:key pairs separated by commas, each key of 16 to 256 printable characters; entry ${index + 1} is none`);
         return [];
-      }),
-    )
+      });
+      // Executions belong to the name: two keys of one name would see each other's. One key of two names would be one caller.
+      for (const [index, { key, name }] of keys.entries()) {
+        const earlier = keys.slice(0, index);
+        if (earlier.some((other) => other.name === name)) refuse(`the name "${name}" is given to two keys; each needs a name of its own`);
+        if (earlier.some((other) => other.key === key)) refuse(`the key of "${name}" is given twice`);
+      }
+      return keys;
+    })
     .describe("Keys for a quick start: name:key pairs separated by commas. Each can execute, and sees its own executions"),
   CODE_MODE_MAX_RUNNING: integer(1, 10_000).default(16).describe("Executions that run at once"),
   CODE_MODE_MAX_STARTING: integer(1, 1000).default(4).describe("Containers that start at once"),

@@ -6,6 +6,7 @@
 
 import { z } from "zod";
 
+import { checkHostPattern } from "./host-pattern.ts";
 import { checkPolicyPath, isWithin, overlap } from "./sandbox-path.ts";
 
 const pathText = z
@@ -55,7 +56,7 @@ export const permissionsSchema = z.strictObject({
     .optional(),
   network: z
     .strictObject({
-      allowedHosts: list(z.string().min(1).max(253), "Names, *.names, addresses and CIDR blocks that the program can reach"),
+      allowedHosts: list(z.string().min(1).max(256), "Names, *.names, addresses and CIDR blocks that the program can reach"),
       allowedPorts: list(portSchema, 'Ports it can reach there: numbers, or ranges such as "8000-8010"'),
     })
     .optional(),
@@ -147,6 +148,13 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
     }) ?? base.fileSystem.write;
   const execute =
     fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index)) ?? base.fileSystem.execute;
+  const allowedHosts =
+    network?.allowedHosts?.flatMap((text, index) => {
+      const check = checkHostPattern(text);
+      if (check.ok) return [check.host];
+      problems.push({ entry: ["network", "allowedHosts", index], message: `the host ${JSON.stringify(text)} ${check.problem}` });
+      return [];
+    }) ?? base.network.allowedHosts;
   const allowedPorts =
     network?.allowedPorts?.flatMap((port, index) => {
       const range = parsePorts(port);
@@ -181,7 +189,7 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
     ok: true,
     permissions: {
       fileSystem: { read: outermost(read), write, execute },
-      network: { allowedHosts: network?.allowedHosts?.map(normalizeHost) ?? base.network.allowedHosts, allowedPorts },
+      network: { allowedHosts, allowedPorts },
       system: {
         allowedCommands: system?.allowedCommands ?? base.system.allowedCommands,
         maxProcesses: system?.maxProcesses ?? base.system.maxProcesses,
@@ -205,8 +213,6 @@ function parsePorts(port: number | string): PortRange | undefined {
   if (first === undefined || last === undefined || first < 1 || last > 65_535 || first > last) return undefined;
   return { first, last };
 }
-
-const normalizeHost = (host: string): string => host.toLowerCase().replace(/\.$/, "");
 
 export type NarrowingResult = PermissionResult | { readonly ok: false; readonly widening: readonly PermissionProblem[] };
 

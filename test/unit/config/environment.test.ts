@@ -141,6 +141,23 @@ describe("environment: the quick-start keys", () => {
   }
 });
 
+describe("environment: keys that are given twice", () => {
+  const [A, B] = ["0123456789abcdef", "fedcba9876543210"];
+
+  it("are refused when two callers would share a name, and so their executions", () => {
+    assert.deepEqual(problemsOf({ CODE_MODE_API_KEYS: `alice:${A},alice:${B}` }), [
+      'environment: CODE_MODE_API_KEYS: the name "alice" is given to two keys; each needs a name of its own',
+    ]);
+    assert.match(problemsOf({ CODE_MODE_API_KEYS: `${A},default:${B}` })[0] ?? "", /the name "default" is given to two keys/);
+  });
+
+  it("are refused when one key would have two names", () => {
+    assert.deepEqual(problemsOf({ CODE_MODE_API_KEYS: `alice:${A},bob:${A}` }), [
+      'environment: CODE_MODE_API_KEYS: the key of "bob" is given twice',
+    ]);
+  });
+});
+
 describe("environment: every wrong value", () => {
   for (const [name, value, message] of [
     ["CODE_MODE_PORT", "http", /expected a whole number/],

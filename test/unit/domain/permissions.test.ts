@@ -110,6 +110,11 @@ describe("permissions: the normal form", () => {
       /^network\.allowedPorts\.0: the ports "0-80" are no range from 1 to 65535$/,
     ],
     ["a range above the last port", { network: { allowedPorts: [1, "80-65536"] } }, /^network\.allowedPorts\.1: the ports "80-65536"/],
+    [
+      "a host that only looks like one",
+      { network: { allowedHosts: ["*.example.com", "evil.com/.example.com"] } },
+      /^network\.allowedHosts\.1: the host "evil\.com\/\.example\.com" has a path; write the name alone$/,
+    ],
     ["a range that ends before it begins", { network: { allowedPorts: ["90-80"] } }, /the ports "90-80"/],
   ] as const satisfies readonly (readonly [string, PermissionsInput, RegExp])[]) {
     it(`refuses ${title}`, () => {
