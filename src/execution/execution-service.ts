@@ -67,7 +67,9 @@ export class ExecutionService {
       return await this.#runIn(sandbox, order, timing);
     } catch (error) {
       if (!(error instanceof Termination)) throw error;
-      return describe(order, timing, judge(STOPPED_BEFORE_START, error, ""), NOTHING_PRINTED, STOPPED_BEFORE_START);
+      // No process was there that a signal could have ended.
+      const verdict = { ...judge(STOPPED_BEFORE_START, error, ""), signal: null };
+      return describe(order, timing, verdict, NOTHING_PRINTED, STOPPED_BEFORE_START);
     } finally {
       const cleaning = cleanup.close().finally(() => this.#cleaning.delete(cleaning));
       this.#cleaning.add(cleaning);

@@ -35,6 +35,18 @@ function errors(...statuses: readonly number[]): Json {
   );
 }
 
+const STATUS_ONLY = { type: "object", required: ["status"], properties: { status: { type: "string" } } };
+
+/** A path for machines: no key, and nothing in the answer but the status. */
+const probe = (operationId: string, summary: string, ...statuses: readonly string[]): Json => ({
+  get: {
+    operationId,
+    summary,
+    security: [{}],
+    responses: Object.fromEntries(statuses.map((status) => [status, answer(status === "200" ? "Yes" : "No", STATUS_ONLY)])),
+  },
+});
+
 /** The operations. */
 function paths(): Json {
   const id = { name: "id", in: "path", required: true, schema: { type: "string" } };
@@ -108,6 +120,8 @@ function paths(): Json {
         responses: { "200": answer("It can", { type: "object" }), "503": answer("It cannot", { type: "object" }) },
       },
     },
+    "/livez": probe("livez", "Whether the service answers at all", "200"),
+    "/readyz": probe("readyz", "Whether code can be run, for a load balancer", "200", "503"),
   };
 }
 

@@ -428,8 +428,13 @@ describe("runtime-manager: executions", () => {
       const began = performance.now();
       await manager.close(30, () => undefined);
       assert.ok(performance.now() - began >= 29);
-      for (const { error, status } of await Promise.all(runs))
-        assert.deepEqual([status, error?.message], ["cancelled", "The service shuts down."]);
+      const ended = await Promise.all(runs);
+      for (const { error, status } of ended) assert.deepEqual([status, error?.message], ["cancelled", "The service shuts down."]);
+      assert.deepEqual(
+        ended.map(({ signal }) => signal),
+        ["SIGKILL", null],
+        "only one of them had a process",
+      );
     });
 
     it("is over only when every sandbox is gone, and says when only that is left", async () => {
