@@ -8,9 +8,13 @@ import { AppError } from "../../../src/domain/errors.ts";
 import { Admission } from "../../../src/execution/admission.ts";
 import type { SemaphorePermit } from "../../../src/lib/semaphore.ts";
 
-const NEVER = new AbortController().signal;
-// All who wait share it here.
-setMaxListeners(0, NEVER);
+/** For many who wait: Node warns of more than ten listeners. */
+function sharedController(): AbortController {
+  const controller = new AbortController();
+  setMaxListeners(0, controller.signal);
+  return controller;
+}
+const NEVER = sharedController().signal;
 
 const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
   try {
@@ -48,7 +52,7 @@ describe("admission: running", () => {
   it("is waited for no longer when the caller goes, and its place in the queue is free", async () => {
     const admission = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 1 });
     const slot = await admission.acquire(NEVER);
-    const controller = new AbortController();
+    const controller = sharedController();
     const waiting = admission.acquire(controller.signal);
     const reason = new Error("gone");
     controller.abort(reason);
@@ -71,7 +75,7 @@ describe("admission: running", () => {
     slot.release();
     const crowded = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 500 });
     slot = await crowded.acquire(NEVER);
-    const controller = new AbortController();
+    const controller = sharedController();
     const waiting = Array.from({ length: 500 }, () => crowded.acquire(controller.signal).catch(() => undefined));
     assert.equal((await refusal(crowded.acquire(NEVER))).retryAfterSeconds, 60);
     controller.abort();
@@ -82,7 +86,7 @@ describe("admission: running", () => {
   it("that is short makes the time to wait short", async () => {
     const admission = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 20 });
     const retryAfter = async (): Promise<number> => {
-      const controller = new AbortController();
+      const controller = sharedController();
       const slot = await admission.acquire(NEVER);
       const waiting = Array.from({ length: 20 }, () => admission.acquire(controller.signal).catch(() => undefined));
       const { retryAfterSeconds } = await refusal(admission.acquire(NEVER));
@@ -124,7 +128,7 @@ describe("admission: any order of events", () => {
           for (const { action, which } of steps) {
             if (action === "acquire") {
               const mustRefuse = admission.running === maxRunning && admission.queued === maxQueued;
-              const controller = new AbortController();
+              const controller = sharedController();
               waiting.add(controller);
               let refused = false;
               void admission.acquire(controller.signal).then(
