@@ -120,24 +120,41 @@ export interface ServiceConfig {
   readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
 }
 
+interface EnvironmentOptions {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+}
+
 /**
  * The settings from an environment.
  *
  * Where the working directory has no configuration of its own, the one that ships with the package serves.
  * Throws a {@link StartupError} that lists every variable that does not parse.
  */
-export function readEnvironment(options: { env?: NodeJS.ProcessEnv; cwd?: string } = {}): ServiceConfig {
+export function readEnvironment(options: EnvironmentOptions = {}): ServiceConfig {
+  const { config, problems } = examineEnvironment(options);
+  if (problems.length > 0) throw new StartupError(problems);
+  return config;
+}
+
+/** As {@link readEnvironment}, but throws nothing: a variable that does not parse is a problem, and counts as not set. */
+export function examineEnvironment(options: EnvironmentOptions = {}): { config: ServiceConfig; problems: string[] } {
   const { env = process.env, cwd = process.cwd() } = options;
   // A variable that is set to nothing counts as not set, as in `CODE_MODE_PORT= code-mode serve`.
-  const given = Object.fromEntries(Object.keys(variables).map((name) => [name, env[name] === "" ? undefined : env[name]]));
-  const parsed = environmentSchema.safeParse(given);
-  if (!parsed.success) {
-    throw new StartupError(parsed.error.issues.map((issue) => `environment: ${issue.path.map(String).join(".")}: ${issue.message}`));
+  const given: Record<string, string | undefined> = Object.fromEntries(
+    Object.keys(variables).map((name) => [name, env[name] === "" ? undefined : env[name]]),
+  );
+  const { error } = environmentSchema.safeParse(given);
+  const problems = (error?.issues ?? []).map((issue) => `environment: ${issue.path.map(String).join(".")}: ${issue.message}`);
+  for (const issue of error?.issues ?? []) given[String(issue.path[0])] = undefined;
+  const values = environmentSchema.parse(given);
+  for (const name of Object.keys(env).filter((name) => name.startsWith("CODE_MODE_") && !(name in variables))) {
+    problems.push(`environment: ${name}: is no known setting`);
   }
-  const values = parsed.data;
-  const misspelt = Object.keys(env).filter((name) => name.startsWith("CODE_MODE_") && !(name in variables));
-  if (misspelt.length > 0) throw new StartupError(misspelt.map((name) => `environment: ${name}: is no known setting`));
+  return { config: settingsOf(values, env, cwd), problems };
+}
 
+function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.ProcessEnv, cwd: string): ServiceConfig {
   const home = existsSync(path.join(cwd, "config", "runtimes.json")) ? cwd : packageRoot;
   const configDir = path.resolve(cwd, values.CODE_MODE_CONFIG_DIR ?? path.join(home, "config"));
   return {

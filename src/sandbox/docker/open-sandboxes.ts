@@ -5,38 +5,22 @@
  * layer of defence is not in force.
  */
 
-import path from "node:path";
-
 import type { Logger } from "pino";
 
 import { StartupError } from "../../domain/errors.ts";
-import { newInstanceId } from "../../domain/ids.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
-import { within } from "../../lib/deadline.ts";
 import type { SandboxProvider } from "../ports.ts";
-import { ContainerRemover } from "./container-remover.ts";
 import { runCanary } from "./canary.ts";
 import type { LayerState } from "./canary.ts";
-import { DockerSandboxProvider } from "./docker-provider.ts";
-import { connectEngine, DEFAULT_ENGINE_SOCKET, engineStatus } from "./engine.ts";
+import { findPathProblems } from "./configured-paths.ts";
+import type { SandboxSettings } from "./configured-paths.ts";
+import { connectEngine, engineStatus } from "./engine.ts";
+import { askVersions, explainNoEngine } from "./engine-facts.ts";
+import type { EngineVersions } from "./engine-facts.ts";
 import { engineArchitecture } from "./image/architecture.ts";
 import { findImage } from "./image/find-image.ts";
-import { LABEL } from "./labels.ts";
-import { checkReadable, isDirectory, ReadablePathError, realPaths, resolveReadable } from "./readable-paths.ts";
-import { hostIdentity, reclaim, removeEmptyRunRoot } from "./reclaim.ts";
-import { RunDirectory } from "./run-directory.ts";
-import { UidLease } from "./uid-lease.ts";
-
-/** How long the engine may take to answer at the start. */
-const ENGINE_ANSWER_TIMEOUT_MS = 15_000;
-
-export interface EngineVersions {
-  readonly version: string;
-  readonly apiVersion: string;
-  /** Name → version of its parts: containerd, runc. */
-  readonly components: Readonly<Record<string, string>>;
-}
+import { openInstance } from "./open-instance.ts";
 
 export interface Sandboxes {
   readonly provider: SandboxProvider;
@@ -50,15 +34,6 @@ export interface Sandboxes {
   giveUp(): void;
   /** Gives back everything that the engine and the host hold for this instance. */
   close(): Promise<void>;
-}
-
-/** The settings of the service that the sandbox layer needs; every path is absolute. */
-export interface SandboxSettings {
-  readonly dockerHost: string | undefined;
-  readonly configDir: string;
-  readonly runtimesFile: string;
-  readonly stateDir: string;
-  readonly workspaceRoot: string;
 }
 
 interface OpenOptions {
@@ -86,9 +61,12 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
 
 async function open({ config, logger, packageRoot, runtimes }: OpenOptions, cleanup: CleanupStack): Promise<Sandboxes> {
   const docker = connectEngine(config.dockerHost);
-  const engine = await askEngine(docker);
+  const engine = await askVersions(docker).catch((error: unknown) => {
+    throw new StartupError([`no container engine: ${explainNoEngine(error)}`], error);
+  });
   const architecture = await engineArchitecture(docker);
-  await checkPaths(config, packageRoot, runtimes);
+  const problems = await findPathProblems(config, packageRoot, runtimes);
+  if (problems.length > 0) throw new StartupError(problems);
 
   const found = new Map<number, string>();
   const images: { nodeMajor: number; tag: string }[] = [];
@@ -105,51 +83,16 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     if (reasons.length > 0) logger.error({ runtime: name, reasons }, `the runtime "${name}" cannot run: ${reasons.join("; ")}`);
     usable.set(name, { ...runtime, unavailable: reasons });
   }
-  const [first] = [...usable.values()].filter((runtime) => runtime.unavailable.length === 0);
-  const imageId = first === undefined ? undefined : found.get(first.nodeMajor);
-  if (first === undefined || imageId === undefined) {
+  if ([...usable.values()].every(({ unavailable }) => unavailable.length > 0)) {
     throw new StartupError(
       [...usable.values()].flatMap(({ name, unavailable }) => unavailable.map((reason) => `runtime "${name}": ${reason}`)),
     );
   }
 
-  const instanceId = newInstanceId();
-  const host = await hostIdentity();
-  const runDirectory = await RunDirectory.open(config.stateDir, instanceId);
-  cleanup.defer("remove the run directory", async () => {
-    await runDirectory.close();
-    await removeEmptyRunRoot(config.stateDir);
-  });
-  const labels = { [LABEL.instance]: instanceId, [LABEL.runDirectory]: runDirectory.root, [LABEL.host]: host };
-  const reclaimed = await reclaim({
-    docker,
-    stateDir: config.stateDir,
-    instanceId,
-    host,
-    engineIsLocal: config.dockerHost === undefined || config.dockerHost.startsWith("unix://"),
-    onError: (what, error) => {
-      logger.warn({ what, err: error }, "a leftover of an earlier instance could not be removed");
-    },
-  });
-  if (reclaimed.containers + reclaimed.directories > 0) logger.warn(reclaimed, "removed what an earlier instance had left");
-
-  const uids = await UidLease.acquire(docker, { imageId, labels: { ...labels, [LABEL.kind]: "uid-lease" } });
-  cleanup.defer("give the user ids back", () => uids.release());
-
-  const remover = new ContainerRemover(docker);
-  const provider = new DockerSandboxProvider({
-    docker,
-    remover,
-    architecture,
-    imageIdFor: (nodeMajor) => found.get(nodeMajor),
-    runDirectory,
-    uids,
-    workspaceRoot: config.workspaceRoot,
-    labels,
-    onCleanupError: (executionId, step, error) => {
-      logger.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
-    },
-  });
+  const { provider, remover } = await openInstance(
+    { docker, architecture, images: found, config, log: logger, reclaimLeftovers: true },
+    cleanup,
+  );
   const layers = await proveShapes(provider, usable, logger);
   return {
     provider,
@@ -163,45 +106,6 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     },
     close: () => cleanup.close(),
   };
-}
-
-async function askEngine(docker: ReturnType<typeof connectEngine>): Promise<Sandboxes["engine"]> {
-  try {
-    const { ApiVersion, Components, Version } = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer");
-    const components = Object.fromEntries(Components.map((component) => [component.Name, component.Version]));
-    return { version: Version, apiVersion: ApiVersion, components };
-  } catch (error) {
-    const { code } = error as NodeJS.ErrnoException;
-    const advice =
-      code === "EACCES"
-        ? "this user may not use it: join the engine's group (usually docker)"
-        : code === "ENOENT" || code === "ECONNREFUSED"
-          ? "it is not running: start it, or set DOCKER_HOST"
-          : (error as Error).message;
-    throw new StartupError([`no container engine: ${advice}`], error);
-  }
-}
-
-/** Every path that a runtime names, all problems at once. */
-async function checkPaths(config: SandboxSettings, packageRoot: string, runtimes: ReadonlyMap<string, RuntimeDefinition>): Promise<void> {
-  if (!(await isDirectory(config.workspaceRoot))) {
-    throw new StartupError([`the workspace root ${config.workspaceRoot} is no folder; make it, or set CODE_MODE_WORKSPACE_ROOT`]);
-  }
-  const engineSocket =
-    config.dockerHost?.startsWith("unix://") === true ? config.dockerHost.slice("unix://".length) : DEFAULT_ENGINE_SOCKET;
-  const protectedPaths = await realPaths([config.configDir, config.stateDir, packageRoot, engineSocket]);
-  const problems: string[] = [];
-  for (const [name, runtime] of runtimes) {
-    for (const entry of runtime.permissions.fileSystem.read) {
-      try {
-        await checkReadable(await resolveReadable(config.workspaceRoot, entry.path), protectedPaths);
-      } catch (error) {
-        if (!(error instanceof ReadablePathError)) throw error;
-        problems.push(`${path.basename(config.runtimesFile)}: runtimes.${name}.permissions.fileSystem.read: ${error.message}`);
-      }
-    }
-  }
-  if (problems.length > 0) throw new StartupError(problems);
 }
 
 /**
@@ -236,7 +140,8 @@ function refuseMissing(layers: LayerState[]): LayerState[] {
   throw new StartupError(missing.map(({ problem, title }) => `a required layer of defence is not in force: ${title}: ${problem ?? ""}`));
 }
 
-function explainCanary(error: unknown): string {
+/** Why a canary could not be run, for the operator. */
+export function explainCanary(error: unknown): string {
   const causes: string[] = [];
   for (let current: unknown = error; current instanceof Error && causes.length < 5; current = current.cause) causes.push(current.message);
   const reason = causes.join(": ");
