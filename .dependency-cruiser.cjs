@@ -99,6 +99,7 @@ module.exports = {
     layer("execution", [DOMAIN, LIB, SANDBOX_PORTS]),
     layer("sandbox", [DOMAIN, LIB, "^src/bridge/protocol\\.ts$"], { pathNot: "^src/sandbox/docker/" }),
     layer("sandbox/docker", [DOMAIN, LIB, SANDBOX_PORTS, "^src/bridge/"]),
+    layer("doctor", [DOMAIN, LIB, "^src/config/", "^src/sandbox/"]),
     layer("http", [DOMAIN, LIB, EXECUTION, OBSERVABILITY, SANDBOX_PORTS]),
     {
       name: "ports-know-no-engine",

@@ -9,8 +9,10 @@ import type { AddressInfo } from "node:net";
 
 import type { Logger } from "pino";
 
+import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import { loadRuntimes } from "./config/runtimes-file.ts";
+import { findHoles } from "./doctor/known-holes.ts";
 import { StartupError } from "./domain/errors.ts";
 import { Admission } from "./execution/admission.ts";
 import { ExecutionService } from "./execution/execution-service.ts";
@@ -23,6 +25,7 @@ import { within } from "./lib/deadline.ts";
 import { packageRoot, packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
+import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
 
 export interface App {
@@ -38,7 +41,6 @@ const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
 const HEADERS_TIMEOUT_MS = 10_000;
 const REQUEST_TIMEOUT_MS = 120_000;
 const LAST_ANSWERS_MS = 2000;
-const LOOPBACK = new Set(["127.0.0.1", "::1", "localhost"]);
 
 /** Builds and starts the service. Throws a {@link StartupError} that says what to mend; nothing is left behind then. */
 export async function startApp(config: ServiceConfig, logger: Logger): Promise<App> {
@@ -56,16 +58,15 @@ export async function startApp(config: ServiceConfig, logger: Logger): Promise<A
 }
 
 async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStack): Promise<App> {
-  if (config.keys.length === 0 && !LOOPBACK.has(config.host)) {
-    throw new StartupError([
-      `environment: CODE_MODE_HOST: without keys the service listens on loopback only, not on ${config.host}. Set CODE_MODE_API_KEYS, or leave the host out.`,
-    ]);
-  }
+  const refusal = refuseToListen(config);
+  if (refusal !== undefined) throw new StartupError([refusal]);
   const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
   for (const warning of warnings) logger.warn(warning);
 
   const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
   cleanup.defer("close the sandboxes", () => sandboxes.close());
+
+  await warnOfHoles(sandboxes.engine, logger);
 
   const admission = new Admission(config);
   const executions = new ExecutionService({ admission, provider: sandboxes.provider, logger });
@@ -120,6 +121,17 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   };
   let closing: Promise<void> | undefined;
   return { url, manager, close: () => (closing ??= close()) };
+}
+
+/** One line for all: what each means, and what its package mends, is for `code-mode doctor` to say. */
+async function warnOfHoles({ components, version }: Sandboxes["engine"], logger: Logger): Promise<void> {
+  const open = (await findHoles({ ...components, Engine: version })).filter(({ mendedBy }) => mendedBy === undefined);
+  if (open.length === 0) return;
+  const advisories = open.map(({ advisory: { component, id }, version: found }) => ({ id, component, version: found }));
+  logger.warn(
+    { advisories },
+    `the engine has known holes, by the versions of its parts: ${advisories.map(({ id }) => id).join(", ")}. See \`code-mode doctor\``,
+  );
 }
 
 function listen(server: Server, { host, port }: ServiceConfig): Promise<string> {

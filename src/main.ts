@@ -1,10 +1,13 @@
 #!/usr/bin/env node
 /** The command line's entry: the only place that ends the process, and that prints a failure. */
 
+import { CommanderError } from "commander";
+
 import { createProgram } from "./cli/program.ts";
 import { StartupError } from "./domain/errors.ts";
 import { ImageBuildError } from "./sandbox/docker/image/image-error.ts";
 
+const WRONG_USAGE_EXIT_CODE = 2;
 const CONFIGURATION_EXIT_CODE = 78;
 
 try {
@@ -14,6 +17,8 @@ try {
   }).parseAsync(process.argv);
   process.exit(exitCode);
 } catch (error) {
+  // Help and version end here too, with 0. What was wrong is printed already.
+  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : WRONG_USAGE_EXIT_CODE);
   if (error instanceof StartupError) {
     process.stderr.write(`code-mode cannot start:\n${error.problems.map((problem) => `  - ${problem}\n`).join("")}`);
     process.exit(CONFIGURATION_EXIT_CODE);

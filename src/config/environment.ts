@@ -120,6 +120,15 @@ export interface ServiceConfig {
   readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
 }
 
+const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
+
+/** Why the service must not listen where the settings say; `undefined` when it may. */
+export function refuseToListen({ host, keys }: Pick<ServiceConfig, "host" | "keys">): string | undefined {
+  return keys.length > 0 || LOOPBACK.has(host)
+    ? undefined
+    : `environment: CODE_MODE_HOST: without keys the service listens on loopback only, not on ${host}. Set CODE_MODE_API_KEYS, or leave the host out.`;
+}
+
 interface EnvironmentOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;

@@ -46,10 +46,10 @@ export class RunDirectory {
   /** Makes the instance's directory and starts to answer on its liveness socket. Throws a {@link StartupError}. */
   static async open(stateDir: string, instanceId: string): Promise<RunDirectory> {
     const root = path.join(runRoot(stateDir), instanceId);
-    const longest = Buffer.byteLength(root + LONGEST_SOCKET_NAME);
-    if (longest > MAX_SOCKET_PATH_BYTES) {
+    const excess = excessBytes(stateDir, instanceId);
+    if (excess > 0) {
       throw new StartupError([
-        `environment: CODE_MODE_STATE_DIR: ${stateDir} is ${longest - MAX_SOCKET_PATH_BYTES} bytes too long for the unix sockets in it; choose a shorter path`,
+        `environment: CODE_MODE_STATE_DIR: ${stateDir} is ${excess} bytes too long for the unix sockets in it; choose a shorter path`,
       ]);
     }
     try {
@@ -103,6 +103,11 @@ export class RunDirectory {
     });
     await rm(this.root, { recursive: true, force: true });
   }
+}
+
+/** By how many bytes a state directory is too long for the sockets of an instance in it; 0 or less when it fits. */
+export function excessBytes(stateDir: string, instanceId: string): number {
+  return Buffer.byteLength(path.join(runRoot(stateDir), instanceId) + LONGEST_SOCKET_NAME) - MAX_SOCKET_PATH_BYTES;
 }
 
 /** The folder of all instances that share a state directory. */

@@ -1,0 +1,31 @@
+/** `code-mode doctor`: prints what is missing here, and how to mend it. */
+
+import { diagnose } from "../doctor/doctor.ts";
+import { renderReport } from "../doctor/render.ts";
+import { exitCodeOf } from "../doctor/report.ts";
+import { packageRoot } from "../lib/package-info.ts";
+
+export interface DoctorOptions {
+  readonly json: boolean;
+  readonly strict: boolean;
+  readonly canary: boolean;
+}
+
+const INTERRUPTED_EXIT_CODE = 130;
+
+export async function doctor({ canary, json, strict }: DoctorOptions): Promise<number> {
+  const interrupted = new AbortController();
+  // A first signal waits for the canary, which is short, so that no container stays; a second one ends the process.
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => {
+      interrupted.abort();
+    });
+  }
+  // A reader that has enough, such as `head`, is no failure.
+  process.stdout.on("error", () => undefined);
+  const report = await diagnose({ packageRoot, canary });
+  if (interrupted.signal.aborted) return INTERRUPTED_EXIT_CODE;
+  const colour = process.stdout.isTTY && process.stdout.hasColors();
+  process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report, { colour }));
+  return exitCodeOf(report, strict);
+}

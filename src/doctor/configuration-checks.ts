@@ -1,0 +1,108 @@
+/** What the operator set: environment, runtimes.json, the folders that they name, memory. */
+
+import { constants } from "node:fs";
+import { access, stat } from "node:fs/promises";
+import { totalmem } from "node:os";
+
+import type { LoadedRuntimes } from "../config/runtimes-file.ts";
+import { newInstanceId } from "../domain/ids.ts";
+import { findPathProblems } from "../sandbox/docker/configured-paths.ts";
+import { excessBytes } from "../sandbox/docker/run-directory.ts";
+import { failWith } from "./check.ts";
+import type { Check, Outcome } from "./check.ts";
+import type { Facts } from "./facts.ts";
+import { nearestFolder } from "./host-checks.ts";
+import { judgeListening } from "./listening.ts";
+import { readableSize } from "./sizes.ts";
+
+/** Reading a workspace of many files takes a while. */
+const PATHS_TIMEOUT_MS = 60_000;
+
+export const configurationChecks = (facts: Facts, environmentProblems: readonly string[]): Check[] => [
+  {
+    id: "configuration.environment",
+    title: "Environment",
+    run: () =>
+      environmentProblems.length > 0
+        ? {
+            ...failWith(environmentProblems),
+            remedy: "docs/configuration.md lists the variables. The checks below take the default in place of these.",
+          }
+        : { status: "ok", found: "every variable is understood" },
+  },
+  {
+    id: "configuration.runtimes",
+    title: "runtimes.json",
+    run: async () => judgeRuntimesFile(await facts.runtimes.ask(), facts.config.runtimesFile),
+  },
+  { id: "configuration.available", title: "What can run", run: async () => judgeAvailable(await facts.runtimes.need()) },
+  {
+    id: "configuration.workspace",
+    title: "Workspace",
+    timeoutMs: PATHS_TIMEOUT_MS,
+    run: async () => {
+      const { config, packageRoot } = facts;
+      const { runtimes } = await facts.runtimes.need();
+      const problems = await findPathProblems(config, packageRoot, runtimes);
+      return problems.length > 0 ? failWith(problems) : { status: "ok", found: `${config.workspaceRoot}, with every readable path` };
+    },
+  },
+  { id: "configuration.state", title: "State folder", run: () => judgeStateFolder(facts.config.stateDir) },
+  { id: "configuration.listening", title: "Address and port", run: () => judgeListening(facts.config) },
+  {
+    id: "configuration.memory",
+    title: "Memory",
+    run: async () => judgeMemory(await facts.runtimes.need(), facts.config.maxRunning, totalmem()),
+  },
+];
+
+function judgeRuntimesFile({ runtimes, warnings }: LoadedRuntimes, file: string): Outcome {
+  const found = `${file}: ${[...runtimes.keys()].join(", ")}`;
+  return warnings.length === 0
+    ? { status: "ok", found }
+    : { status: "warn", found, details: [...warnings], remedy: "Mend the file, so that it says what is done." };
+}
+
+export function judgeAvailable({ runtimes }: LoadedRuntimes): Outcome {
+  const all = [...runtimes.values()];
+  const refused = all.filter(({ unavailable }) => unavailable.length > 0);
+  if (refused.length === 0) return { status: "ok", found: all.length === 1 ? "the one runtime" : `all ${all.length} runtimes` };
+  return {
+    status: refused.length === all.length ? "fail" : "warn",
+    found: `${all.length - refused.length} of ${all.length} runtimes`,
+    details: refused.flatMap(({ name, unavailable }) => unavailable.map((reason) => `${name}: ${reason}`)),
+    remedy: "Leave out of runtimes.json what is not there yet. Until then requests for these runtimes are refused.",
+  };
+}
+
+export async function judgeStateFolder(folder: string): Promise<Outcome> {
+  const excess = excessBytes(folder, newInstanceId());
+  const name = "Set CODE_MODE_STATE_DIR to";
+  if (excess > 0)
+    return { status: "fail", found: `${folder} is ${excess} bytes too long for unix sockets`, remedy: `${name} a shorter path.` };
+  try {
+    const place = await nearestFolder(folder);
+    if (!(await stat(place)).isDirectory()) return { status: "fail", found: `${place} is no folder`, remedy: `${name} a folder.` };
+    await access(place, constants.W_OK | constants.X_OK);
+    return { status: "ok", found: place === folder ? folder : `${folder}, which the start makes` };
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    return {
+      status: "fail",
+      found: `${folder} cannot be used (${code ?? "unknown error"})`,
+      remedy: `${name} a folder that this user can write.`,
+    };
+  }
+}
+
+export function judgeMemory({ runtimes }: LoadedRuntimes, maxRunning: number, hostBytes: number): Outcome {
+  const each = Math.max(...[...runtimes.values()].map(({ limits }) => limits.defaults.memoryBytes));
+  const found = `${maxRunning} executions at once with ${readableSize(each)} each; the host has ${readableSize(hostBytes)}`;
+  return each * maxRunning <= hostBytes
+    ? { status: "ok", found }
+    : {
+        status: "warn",
+        found,
+        remedy: "Lower CODE_MODE_MAX_RUNNING, or memoryLimit: programs that use all of theirs would be ended before their limit.",
+      };
+}

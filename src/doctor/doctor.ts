@@ -1,0 +1,36 @@
+/** Looks at host, engine, images, configuration and a sandbox, and says what is missing and how to mend it. Changes nothing. */
+
+import { examineEnvironment } from "../config/environment.ts";
+import { packageVersion } from "../lib/package-info.ts";
+import { runChecks } from "./check.ts";
+import { configurationChecks } from "./configuration-checks.ts";
+import { engineChecks } from "./engine-checks.ts";
+import { gatherFacts } from "./facts.ts";
+import type { FactsOptions } from "./facts.ts";
+import { hostChecks } from "./host-checks.ts";
+import { imageChecks } from "./image-checks.ts";
+import { reportOf } from "./report.ts";
+import type { Report } from "./report.ts";
+import { sandboxCheck } from "./sandbox-check.ts";
+
+export interface DiagnoseOptions extends Omit<FactsOptions, "config"> {
+  readonly env?: NodeJS.ProcessEnv;
+  readonly cwd?: string;
+  /** Start a sandbox and look from inside. */
+  readonly canary: boolean;
+}
+
+/** Runs every check. Throws nothing that a check could run into. */
+export async function diagnose(options: DiagnoseOptions): Promise<Report> {
+  const checkedAt = new Date();
+  const { config, problems } = examineEnvironment(options);
+  const facts = gatherFacts({ ...options, config });
+  const checks = [
+    ...hostChecks(facts),
+    ...engineChecks(facts),
+    ...imageChecks(facts),
+    ...configurationChecks(facts, problems),
+    ...(options.canary ? [sandboxCheck(facts)] : []),
+  ];
+  return reportOf(packageVersion(), checkedAt, await runChecks(checks));
+}

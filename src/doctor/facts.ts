@@ -1,0 +1,63 @@
+/**
+ * What several checks look at, asked once. Each fact has one check that reports why it cannot be had; the others are then "not checked".
+ */
+
+import type { ServiceConfig } from "../config/environment.ts";
+import { loadRuntimes } from "../config/runtimes-file.ts";
+import type { LoadedRuntimes } from "../config/runtimes-file.ts";
+import { connectEngine } from "../sandbox/docker/engine.ts";
+import { askFacts } from "../sandbox/docker/engine-facts.ts";
+import type { EngineFacts } from "../sandbox/docker/engine-facts.ts";
+import { findImage } from "../sandbox/docker/image/find-image.ts";
+import type { FoundImage } from "../sandbox/docker/image/find-image.ts";
+import { NotCheckedError } from "./check.ts";
+
+export interface FactsOptions {
+  readonly config: ServiceConfig;
+  readonly packageRoot: string;
+  /** Start of the images' names; tests have their own. */
+  readonly imagePrefix?: string;
+}
+
+/** A fact: `ask` rejects with the reason, `need` with a {@link NotCheckedError}. */
+interface Fact<T> {
+  ask(): Promise<T>;
+  need(): Promise<T>;
+}
+
+export interface Facts {
+  readonly config: ServiceConfig;
+  readonly packageRoot: string;
+  readonly engine: Fact<EngineFacts>;
+  readonly runtimes: Fact<LoadedRuntimes>;
+  readonly imagePrefix: string | undefined;
+  /** The image of each Node line that a runtime uses. */
+  readonly images: Fact<ReadonlyMap<number, FoundImage>>;
+  /** A client of the engine. Throws a `StartupError` when its address is none. */
+  connect(): ReturnType<typeof connectEngine>;
+}
+
+export function gatherFacts({ config, imagePrefix, packageRoot }: FactsOptions): Facts {
+  const connect = (): ReturnType<typeof connectEngine> => connectEngine(config.dockerHost);
+  const engine = fact("no engine answers", async () => askFacts(connect()));
+  const runtimes = fact("runtimes.json cannot be used", () => loadRuntimes(config.runtimesFile));
+  const images = fact("the images are not known", async () => {
+    const [{ runtimes: defined }] = await Promise.all([runtimes.need(), engine.need()]);
+    const selection = imagePrefix === undefined ? { packageRoot } : { packageRoot, prefix: imagePrefix };
+    const found = new Map<number, FoundImage>();
+    for (const nodeMajor of new Set([...defined.values()].map((runtime) => runtime.nodeMajor)))
+      found.set(nodeMajor, await findImage({ docker: connect(), ...selection, nodeMajor: String(nodeMajor) }));
+    return found;
+  });
+  return { config, packageRoot, imagePrefix, connect, engine, runtimes, images };
+}
+
+function fact<T>(missing: string, find: () => Promise<T>): Fact<T> {
+  let found: Promise<T> | undefined;
+  const ask = (): Promise<T> => (found ??= find());
+  const need = (): Promise<T> =>
+    ask().catch((error: unknown) => {
+      throw error instanceof NotCheckedError ? error : new NotCheckedError(missing, { cause: error });
+    });
+  return { ask, need };
+}

@@ -1,0 +1,44 @@
+/** The sandbox images: one for each Node line of the configuration, and what is left of older ones. */
+
+import { listSandboxImages } from "../sandbox/docker/image/find-image.ts";
+import type { FoundImage, SandboxImage } from "../sandbox/docker/image/find-image.ts";
+import type { Check, Outcome } from "./check.ts";
+import type { Facts } from "./facts.ts";
+import { readableSize } from "./sizes.ts";
+
+export const imageChecks = (facts: Facts): Check[] => [
+  { id: "images.current", title: "Sandbox images", run: async () => judgeImages(await facts.images.ask()) },
+  {
+    id: "images.older",
+    title: "Older images",
+    run: async () => {
+      const images = await facts.images.need();
+      return judgeOlder(await listSandboxImages(facts.connect(), facts.imagePrefix), [...images.values()]);
+    },
+  },
+];
+
+export function judgeImages(images: ReadonlyMap<number, FoundImage>): Outcome {
+  const lines = [...images].map(([nodeMajor, image]) =>
+    image.state === "ready" ? `Node ${nodeMajor}: ${image.tag}, Node ${image.nodeVersion}` : `Node ${nodeMajor}: ${image.state}`,
+  );
+  const [only = "none is needed", ...more] = lines;
+  const shown = more.length === 0 ? { found: only } : { found: `${lines.length} images`, details: lines };
+  return [...images.values()].every(({ state }) => state === "ready")
+    ? { status: "ok", ...shown }
+    : { status: "fail", ...shown, remedy: "Run `code-mode image build` (in a clone: `make sandbox-image`)." };
+}
+
+/** A base counts as current while its sandbox image does. */
+export function judgeOlder(all: readonly SandboxImage[], current: readonly FoundImage[]): Outcome {
+  const ids = new Set(current.flatMap((image) => (image.state === "ready" ? [image.id] : [])));
+  const bases = new Set(all.filter(({ id }) => ids.has(id)).map(({ baseHash }) => baseHash));
+  const older = all.filter((image) => !ids.has(image.id) && !(image.kind === "base" && bases.has(image.baseHash)));
+  if (older.length === 0) return { status: "ok", found: "none" };
+  const bytes = older.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
+  return {
+    status: "info",
+    found: `${older.length}, of ${readableSize(bytes)} together, shared layers counted more than once`,
+    remedy: "`code-mode image prune` removes those that no container uses.",
+  };
+}
