@@ -2,7 +2,8 @@
  * Makes what is written about the configuration, the errors and the layers of defence from the code that enforces them.
  *
  *     config/runtimes.schema.json                       whole file, for editors
- *     docs/configuration.md, errors.md, threat-model.md the blocks between `<!-- generated: name -->` and `<!-- end -->`
+ *     docs/configuration.md, doctor.md, errors.md, threat-model.md
+ *                                                       the blocks between `<!-- generated: name -->` and `<!-- end -->`
  *
  * With `--check` nothing is written: it names what is stale, and fails. What is written by hand is checked where it can be: examples in
  * docs/configuration.md are loaded as the service would load them, and the tests that ARCHITECTURE.md names must be there.
@@ -14,8 +15,11 @@ import path from "node:path";
 import { format, resolveConfig } from "prettier";
 import { z } from "zod";
 
-import { environmentSchema } from "../src/config/environment.ts";
+import { environmentSchema, readEnvironment } from "../src/config/environment.ts";
 import { parseRuntimes, runtimesFileSchema } from "../src/config/runtimes-file.ts";
+import { ADVISORIES } from "../src/doctor/advisories.ts";
+import { allChecks } from "../src/doctor/doctor.ts";
+import { gatherFacts } from "../src/doctor/facts.ts";
 import { formatByteSize } from "../src/domain/byte-size.ts";
 import { ERROR_STATUS } from "../src/domain/errors.ts";
 import type { ErrorCode } from "../src/domain/errors.ts";
@@ -204,6 +208,19 @@ function layersTable(): string {
   return table(["layer", "", "what it stops", "how a start proves it"], rows);
 }
 
+function checksTable(): string {
+  const facts = gatherFacts({ config: readEnvironment({ env: {} }), packageRoot: root });
+  return table(
+    ["id", "title"],
+    allChecks(facts, []).map(({ id, title }) => [code(id), title]),
+  );
+}
+
+function advisoriesTable(): string {
+  const rows = ADVISORIES.map(({ component, fixed, here, id, summary }) => [id, component, fixed.join(", "), `${summary}. ${here}`]);
+  return table(["advisory", "part", "fixed in", "what, and what it means here"], rows);
+}
+
 /** By the name of the block. */
 const BLOCKS: Readonly<Record<string, () => string>> = {
   runtime: () => fieldTable(runtimeShape),
@@ -222,6 +239,8 @@ const BLOCKS: Readonly<Record<string, () => string>> = {
       STATUSES.map((status) => [code(status), MEANING[status]]),
     ),
   layers: layersTable,
+  checks: checksTable,
+  advisories: advisoriesTable,
 };
 
 /** Fills the blocks of a document; it must have exactly the ones named. */
@@ -277,6 +296,7 @@ async function documentFile(file: string, names: readonly string[]): Promise<str
 const FILES: Readonly<Record<string, (file: string) => Promise<string>>> = {
   "config/runtimes.schema.json": schemaFile,
   "docs/configuration.md": (file) => documentFile(file, ["environment", "limits", "permissions", "request-limits", "runtime"]),
+  "docs/doctor.md": (file) => documentFile(file, ["advisories", "checks"]),
   "docs/errors.md": (file) => documentFile(file, ["errors", "statuses"]),
   "docs/threat-model.md": (file) => documentFile(file, ["layers"]),
 };

@@ -1,5 +1,7 @@
 /** `code-mode doctor`: prints what is missing here, and how to mend it. */
 
+import { constants } from "node:os";
+
 import { diagnose } from "../doctor/doctor.ts";
 import { renderReport } from "../doctor/render.ts";
 import { exitCodeOf } from "../doctor/report.ts";
@@ -11,20 +13,22 @@ export interface DoctorOptions {
   readonly canary: boolean;
 }
 
-const INTERRUPTED_EXIT_CODE = 130;
+/** What a shell adds to the number of the signal that ended a command. */
+const SIGNAL_EXIT_CODE = 128;
 
 export async function doctor({ canary, json, strict }: DoctorOptions): Promise<number> {
-  const interrupted = new AbortController();
+  const signals: NodeJS.Signals[] = [];
   // A first signal waits for the canary, which is short, so that no container stays; a second one ends the process.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
     process.once(signal, () => {
-      interrupted.abort();
+      signals.push(signal);
     });
   }
   // A reader that has enough, such as `head`, is no failure.
   process.stdout.on("error", () => undefined);
   const report = await diagnose({ packageRoot, canary });
-  if (interrupted.signal.aborted) return INTERRUPTED_EXIT_CODE;
+  const [signal] = signals;
+  if (signal !== undefined) return SIGNAL_EXIT_CODE + constants.signals[signal];
   const colour = process.stdout.isTTY && process.stdout.hasColors();
   process.stdout.write(json ? `${JSON.stringify(report, undefined, 2)}\n` : renderReport(report, { colour }));
   return exitCodeOf(report, strict);

@@ -120,8 +120,8 @@ export const ADVISORIES: readonly Advisory[] = [
     id: "CVE-2026-43500",
     component: "kernel",
     summary: "RxRPC decrypts in place what was spliced from a file: writes to its page cache",
-    here: FILTERED,
-    // It is in older lines too, from 5.3; the records do not say which of their versions have the fix.
+    here: `${FILTERED} Lines from 5.3 on have it too; what mends those is not on record here.`,
+    // The record names no fixed version of an older line: warning of all of them would be wrong for those that have it.
     since: "6.18",
     fixed: ["6.18.29", "7.0.6"],
   },

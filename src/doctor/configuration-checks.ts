@@ -11,7 +11,7 @@ import { excessBytes } from "../sandbox/docker/run-directory.ts";
 import { failWith } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
-import { nearestFolder } from "./host-checks.ts";
+import { nearestPlace } from "./host-checks.ts";
 import { judgeListening } from "./listening.ts";
 import { readableSize } from "./sizes.ts";
 
@@ -81,7 +81,7 @@ export async function judgeStateFolder(folder: string): Promise<Outcome> {
   if (excess > 0)
     return { status: "fail", found: `${folder} is ${excess} bytes too long for unix sockets`, remedy: `${name} a shorter path.` };
   try {
-    const place = await nearestFolder(folder);
+    const place = await nearestPlace(folder);
     if (!(await stat(place)).isDirectory()) return { status: "fail", found: `${place} is no folder`, remedy: `${name} a folder.` };
     await access(place, constants.W_OK | constants.X_OK);
     return { status: "ok", found: place === folder ? folder : `${folder}, which the start makes` };

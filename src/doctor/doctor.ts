@@ -3,10 +3,11 @@
 import { examineEnvironment } from "../config/environment.ts";
 import { packageVersion } from "../lib/package-info.ts";
 import { runChecks } from "./check.ts";
+import type { Check } from "./check.ts";
 import { configurationChecks } from "./configuration-checks.ts";
 import { engineChecks } from "./engine-checks.ts";
 import { gatherFacts } from "./facts.ts";
-import type { FactsOptions } from "./facts.ts";
+import type { Facts, FactsOptions } from "./facts.ts";
 import { hostChecks } from "./host-checks.ts";
 import { imageChecks } from "./image-checks.ts";
 import { reportOf } from "./report.ts";
@@ -24,13 +25,15 @@ export interface DiagnoseOptions extends Omit<FactsOptions, "config"> {
 export async function diagnose(options: DiagnoseOptions): Promise<Report> {
   const checkedAt = new Date();
   const { config, problems } = examineEnvironment(options);
-  const facts = gatherFacts({ ...options, config });
-  const checks = [
-    ...hostChecks(facts),
-    ...engineChecks(facts),
-    ...imageChecks(facts),
-    ...configurationChecks(facts, problems),
-    ...(options.canary ? [sandboxCheck(facts)] : []),
-  ];
+  const checks = allChecks(gatherFacts({ ...options, config }), problems).filter(({ id }) => options.canary || !id.startsWith("sandbox."));
   return reportOf(packageVersion(), checkedAt, await runChecks(checks));
 }
+
+/** Every check, in the order of the report. */
+export const allChecks = (facts: Facts, environmentProblems: readonly string[]): Check[] => [
+  ...hostChecks(facts),
+  ...engineChecks(facts),
+  ...imageChecks(facts),
+  ...configurationChecks(facts, environmentProblems),
+  sandboxCheck(facts),
+];

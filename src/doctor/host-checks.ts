@@ -4,6 +4,7 @@ import { readFile, statfs } from "node:fs/promises";
 import { release } from "node:os";
 import path from "node:path";
 
+import { NotCheckedError } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
 import { adviceFor, findHoles } from "./known-holes.ts";
@@ -151,7 +152,11 @@ export function judgeCorePattern(pattern: string | undefined): Outcome {
 
 /** Free space where `folder` is, or would be made. */
 export async function judgeDisk(folder: string, more: string): Promise<Outcome> {
-  const { bavail, bsize, ffree, files } = await statfs(await nearestFolder(folder));
+  const { bavail, bsize, ffree, files } = await nearestPlace(folder)
+    .then((place) => statfs(place))
+    .catch((error: unknown) => {
+      throw new NotCheckedError(`${folder} cannot be looked at (${(error as NodeJS.ErrnoException).code ?? "unknown error"})`);
+    });
   const bytes = bavail * bsize;
   const found = `${readableSize(bytes)} free at ${folder}`;
   if (bytes < LEAST_DISK_BYTES) return { status: "fail", found, remedy: `Make room. ${more}` };
@@ -159,13 +164,13 @@ export async function judgeDisk(folder: string, more: string): Promise<Outcome> 
   return bytes < ENOUGH_DISK_BYTES ? { status: "warn", found, remedy: `Make room. ${more}` } : { status: "ok", found };
 }
 
-/** The folder, or the closest one above it that is there. */
-export async function nearestFolder(folder: string): Promise<string> {
+/** The folder, or the closest place above it that is there: a file, where somebody put one in the way. */
+export async function nearestPlace(folder: string): Promise<string> {
   for (let place = folder; ; place = path.dirname(place)) {
     const isThere = await statfs(place).then(
       () => true,
       (error: unknown) => {
-        if ((error as NodeJS.ErrnoException).code !== "ENOENT") throw error;
+        if (!["ENOENT", "ENOTDIR"].includes((error as NodeJS.ErrnoException).code ?? "")) throw error;
         return false;
       },
     );

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
-import { environmentSchema, readEnvironment } from "../../../src/config/environment.ts";
+import { environmentSchema, examineEnvironment, readEnvironment } from "../../../src/config/environment.ts";
 import type { ServiceConfig } from "../../../src/config/environment.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
 import { packageRoot } from "../../../src/lib/package-info.ts";
@@ -188,5 +188,16 @@ describe("environment: every wrong value", () => {
 
   it("is a misspelt name too", () => {
     assert.deepEqual(problemsOf({ CODE_MODE_PROT: "80" }), ["environment: CODE_MODE_PROT: is no known setting"]);
+  });
+
+  it("counts as not set for those who can go on without: the rest is read, and all problems are listed", () => {
+    const env = { CODE_MODE_PORT: "x", CODE_MODE_MAX_QUEUED: "7", CODE_MODE_PROT: "80", DOCKER_HOST: "unix:///x.sock" };
+    const { config, problems } = examineEnvironment({ env, cwd: "/" });
+    assert.deepEqual([config.port, config.maxQueued, config.dockerHost], [3210, 7, "unix:///x.sock"]);
+    assert.deepEqual(problems, [
+      "environment: CODE_MODE_PORT: expected a whole number",
+      "environment: CODE_MODE_PROT: is no known setting",
+    ]);
+    assert.deepEqual(examineEnvironment({ env: {}, cwd: "/" }).problems, []);
   });
 });
