@@ -2,7 +2,7 @@
 
 import { StartupError } from "../domain/errors.ts";
 import { TimeoutError } from "../lib/deadline.ts";
-import { DEFAULT_ENGINE_SOCKET } from "../sandbox/docker/engine.ts";
+import { DEFAULT_ENGINE_SOCKET, engineStatus } from "../sandbox/docker/engine.ts";
 import type { EngineFacts } from "../sandbox/docker/engine-facts.ts";
 import { failWith } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
@@ -115,6 +115,13 @@ export function judgeNoEngine(error: unknown, dockerHost: string | undefined): O
     (error instanceof TimeoutError
       ? ["it takes the connection and says nothing", "Restart the engine; its log says why (`journalctl -u docker`)."]
       : [message, start]);
+  const status = engineStatus(error);
+  if (status !== undefined)
+    return {
+      status: "fail",
+      found: `${address} answers with HTTP ${status}: ${message}`,
+      remedy: "The engine's log says why (`journalctl -u docker`).",
+    };
   return { status: "fail", found: `no answer from ${address}: ${reason}`, remedy };
 }
 

@@ -113,6 +113,21 @@ describe("Doctor", function () {
     });
   }
 
+  for (const [what, answer, said] of [
+    ["does not speak HTTP", "hello\n", /does not speak HTTP/],
+    ["is no engine", "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 2\r\n\r\n{}", /is no Docker engine/],
+    ["is broken", "HTTP/1.1 500 No\r\ncontent-length: 0\r\n\r\n", /answers with HTTP 500/],
+  ] as const) {
+    it(`fails, and says so, when what answers at the engine's address ${what}`, async () => {
+      const socket = path.join(folder, "engine.sock");
+      server = createServer((client) => void client.on("data", () => client.end(answer)).on("error", () => undefined)).listen(socket);
+      await once(server, "listening");
+      const report = await look({ env: { DOCKER_HOST: `unix://${socket}` } }, { canary: true });
+      assert.deepEqual(failuresOf(report), ["engine.answers"]);
+      assert.match(textOf(checkOf(report, "engine.answers")), said);
+    });
+  }
+
   it("lists each problem of a broken file, and still looks at the rest", async () => {
     const env = await writeSetUp(folder);
     await writeFile(path.join(folder, "config", "runtimes.json"), "{");

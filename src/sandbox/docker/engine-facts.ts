@@ -17,10 +17,29 @@ export interface EngineVersions {
   readonly components: Readonly<Record<string, string>>;
 }
 
+const versionSchema = z.object({
+  Version: z.string(),
+  ApiVersion: z.string(),
+  Components: z.array(z.object({ Name: z.string(), Version: z.string() })).catch([]),
+});
+
+/** What answers at the engine's address is something else. */
+class NoEngineError extends Error {
+  override readonly name = "NoEngineError";
+}
+
 export async function askVersions(docker: Docker): Promise<EngineVersions> {
-  const { ApiVersion, Components, Version } = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer");
-  const components = Object.fromEntries(Components.map((component) => [component.Name, component.Version]));
-  return { version: Version, apiVersion: ApiVersion, components };
+  const answer: unknown = await within(docker.version(), ENGINE_ANSWER_TIMEOUT_MS, "the engine's answer").catch(refuseStrangers);
+  const parsed = versionSchema.safeParse(answer);
+  if (!parsed.success) throw new NoEngineError("what answers there is no Docker engine", { cause: parsed.error });
+  const { ApiVersion: apiVersion, Components: parts, Version: version } = parsed.data;
+  return { version, apiVersion, components: Object.fromEntries(parts.map((part) => [part.Name, part.Version])) };
+}
+
+/** Codes of Node's HTTP parser begin so. */
+function refuseStrangers(error: unknown): never {
+  const { code } = error as NodeJS.ErrnoException;
+  throw code?.startsWith("HPE_") === true ? new NoEngineError("what answers there does not speak HTTP", { cause: error }) : error;
 }
 
 /** Why the engine gave no answer, and what to do. */
