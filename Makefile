@@ -10,7 +10,7 @@ with_image := scripts/with-engine.sh sh -ec 'node dist/main.js image build; exec
 # Arguments for mocha, for example: make test ARGS='--grep "timeout"'
 ARGS :=
 
-.PHONY: help demo test start sandbox-image build check soak clean
+.PHONY: help demo test start sandbox-image build check soak audit clean
 
 help: ## this list
 	@sed -n 's/^\([a-z][a-z-]*\):[^#]*## \(.*\)/make \1|\2/p' $(firstword $(MAKEFILE_LIST)) | awk -F'|' '{ printf "%-20s%s\n", $$1, $$2 }'
@@ -35,6 +35,9 @@ check: node_modules/.stamp ## format, lint, types, dead code, layers
 
 soak: build ## the long tests
 	@if ls test/soak/*.test.ts >/dev/null 2>&1; then $(with_image) npm run --silent test:soak -- $(ARGS); else echo "There are no long tests yet (test/soak)."; fi
+
+audit: build ## attack the sandbox, audit the packages, ask the doctor, write docs/security-report.md
+	@$(with_image) node --import tsx scripts/audit.ts
 
 clean: ## remove what was built, the caches, and the project's images from an engine that answers
 	@if [ -f dist/main.js ] && node scripts/engine-probe.mjs >/dev/null 2>&1; then node dist/main.js image prune --all; fi
