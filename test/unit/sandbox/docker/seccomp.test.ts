@@ -214,6 +214,16 @@ describe("seccomp: the profile's structure", () => {
   });
 });
 
+describe("seccomp: resource limits", () => {
+  it("can be read and not set", () => {
+    for (const { profile } of PROFILES) {
+      assert.equal(decide(profile, "prlimit64", [0n, 4n, 0n, 0x7ffd_0000n]), "allow");
+      for (const limit of [1n, 0x7ffd_0000n, 1n << 32n]) assert.equal(decide(profile, "prlimit64", [0n, 4n, limit]), 1);
+      assert.equal(decide(profile, "setrlimit", [4n]), 1);
+    }
+  });
+});
+
 describe("seccomp: processes and namespaces", () => {
   const CLONE_THREAD = 0x10000n;
   const NAMESPACES = [0x20000n, 0x2000000n, 0x4000000n, 0x8000000n, 0x10000000n, 0x20000000n, 0x40000000n];
