@@ -14,7 +14,6 @@ import { Execution } from "./execution.ts";
 import type { TypeScript } from "./full-compiler.ts";
 import { Language } from "./language.ts";
 import type { CompiledProgram } from "./language.ts";
-import { forbidReplacement } from "./no-replacement.ts";
 import { OutputPipes } from "./output-pipes.ts";
 import { restoreBuiltIns } from "./restore-built-ins.ts";
 import { serializeResult } from "./serialize.ts";
@@ -79,7 +78,6 @@ export class Program {
 
     this.#hasStarted = true;
     connection.unref();
-    forbidReplacement();
     ending.install();
     let compiled: CompiledProgram;
     try {
