@@ -45,17 +45,30 @@ const MASKED_PATHS = [
   "/dev/pts",
   "/proc/acpi",
   "/proc/asound",
+  "/proc/bus",
   "/proc/cmdline",
+  "/proc/config.gz",
+  "/proc/diskstats",
   "/proc/interrupts",
+  "/proc/kallsyms",
   "/proc/kcore",
+  "/proc/key-users",
   "/proc/keys",
   "/proc/latency_stats",
   "/proc/loadavg",
+  "/proc/locks",
+  "/proc/modules",
+  "/proc/partitions",
+  // Anybody can write to it: each line has the kernel watch the host's load, for as long as it is open.
+  "/proc/pressure",
   "/proc/sched_debug",
   "/proc/scsi",
   "/proc/timer_list",
   "/proc/timer_stats",
+  "/sys/block",
+  "/sys/bus",
   "/sys/class",
+  "/sys/dev",
   "/sys/devices/virtual",
   "/sys/firmware",
   "/sys/kernel",
@@ -66,7 +79,7 @@ const MASKED_PATHS = [
  * socket gets little: lowest, default and highest size in bytes. Seccomp refuses to raise them for a single socket.
  */
 export const SYSCTLS = { "net.ipv4.tcp_rmem": "4096 8192 32768", "net.ipv4.tcp_wmem": "4096 8192 32768" } as const;
-const READONLY_PATHS = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+const READONLY_PATHS = ["/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /** The whole configuration of the container. Pure. */
 export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreateOptions {
