@@ -1,6 +1,6 @@
 /** JavaScript that tries things one after the other and tells what came of each, for a sandbox and for a bare Node alike. */
 
-import type { Readable } from "node:stream";
+import { Readable } from "node:stream";
 
 import { readTar } from "../../../src/sandbox/docker/image/read-tar.ts";
 import { docker } from "../../helpers/service.ts";
@@ -13,10 +13,13 @@ export type Outcomes = Readonly<Record<string, string>>;
 
 const NODE = "/usr/local/bin/node";
 
+/** All of them together must fit into a pipe: the control writes them at once. */
+const MAX_OUTCOME_CHARS = 16_000;
+
 /** Names at hand in every attempt. */
 const PRELUDE = `const fs = require("node:fs"), os = require("node:os"), path = require("node:path"), v8 = require("node:v8");
   const net = require("node:net"), cp = require("node:child_process"), { Worker } = require("node:worker_threads");
-  const oneLine = (value) => String(value ?? "ok").trim().replace(/\\s+/g, " ");
+  const oneLine = (value) => String(value ?? "ok").trim().replace(/\\s+/g, " ").slice(0, ${MAX_OUTCOME_CHARS});
   const inWorker = (code, options = {}) => new Promise((resolve, reject) => {
     new Worker(code, { eval: true, ...options }).on("message", resolve).on("error", reject).on("exit", (code) => reject(new Error("exit " + code)));
   });`;
@@ -51,7 +54,7 @@ export async function imageFile(file: string): Promise<Buffer> {
   const container = await docker.createContainer({ Image: await sandboxImageId(), Cmd: [NODE] });
   try {
     let found: Buffer | undefined;
-    await readTar((await container.getArchive({ path: file })) as Readable, async (_header, content) => {
+    await readTar(Readable.from(await container.getArchive({ path: file })), async (_header, content) => {
       found = await content();
     });
     if (found !== undefined) return found;
