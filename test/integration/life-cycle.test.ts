@@ -260,12 +260,15 @@ describe("Life cycle", () => {
       for (const [read, extra, word] of [
         ["./sub", { CODE_MODE_CONFIG_DIR: "workspace/sub/config" }, /must not read/],
         ["./sub", { CODE_MODE_STATE_DIR: "workspace/sub/state" }, /must not read/],
+        ["./sub/config", { CODE_MODE_CONFIG_DIR: "workspace/sub/config" }, /must not read/],
+        ["./sub", { CODE_MODE_STATE_DIR: "workspace/sub/made/at/the/start" }, /contains .*start, which/],
+        ["./sub/state/below", { CODE_MODE_STATE_DIR: "workspace/sub/state" }, /lies in/],
         ["./missing", {}, /does not exist/],
         ["./climb", {}, /outside the workspace root/],
         ["./fifo", {}, /FIFO/],
       ] as const) {
         const env = await writeSetUp(folder, { runtimes: { node: { permissions: { fileSystem: { read: [read] } } } } });
-        const script = `mkdir -p workspace/sub/state workspace/sub/config workspace/fifo; cp config/runtimes.json workspace/sub/config/; ln -sfn /etc workspace/climb; test -p workspace/fifo/f || mkfifo workspace/fifo/f`;
+        const script = `mkdir -p workspace/sub/state/below workspace/sub/config workspace/fifo; cp config/runtimes.json workspace/sub/config/; ln -sfn /etc workspace/climb; test -p workspace/fifo/f || mkfifo workspace/fifo/f`;
         await new Promise((resolve) => spawn("sh", ["-c", script], { cwd: folder }).on("close", resolve));
         const overrides = Object.fromEntries(Object.entries(extra).map(([name, value]) => [name, path.join(folder, value)]));
         const { code, text } = await startAndFail({ ...env, ...overrides });

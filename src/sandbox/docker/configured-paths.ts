@@ -26,12 +26,16 @@ export async function findPathProblems(
   }
   const engineSocket =
     config.dockerHost?.startsWith("unix://") === true ? config.dockerHost.slice("unix://".length) : DEFAULT_ENGINE_SOCKET;
-  const protectedPaths = await realPaths([config.configDir, config.stateDir, packageRoot, engineSocket]);
+  // The workspace may lie in the project's folder, as it does when the project runs from its sources.
+  const places = {
+    notContained: await realPaths([packageRoot, engineSocket]),
+    closed: await realPaths([config.configDir, config.stateDir]),
+  };
   const problems: string[] = [];
   for (const [name, runtime] of runtimes) {
     for (const entry of runtime.permissions.fileSystem.read) {
       try {
-        await checkReadable(await resolveReadable(config.workspaceRoot, entry.path), protectedPaths);
+        await checkReadable(await resolveReadable(config.workspaceRoot, entry.path), places);
       } catch (error) {
         if (!(error instanceof ReadablePathError)) throw error;
         problems.push(`${path.basename(config.runtimesFile)}: runtimes.${name}.permissions.fileSystem.read: ${error.message}`);

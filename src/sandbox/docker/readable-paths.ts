@@ -61,16 +61,22 @@ export async function resolveReadable(workspaceRoot: string, workspacePath: stri
   return { path: workspacePath, source, kind, device: String(found.dev), inode: String(found.ino) };
 }
 
-/**
- * Looks for what must not be in a readable path: sockets, FIFOs, devices, and the service's own places.
- *
- * `protectedPaths` are real paths of the host (configuration, state, the engine's socket, the project itself).
- */
-export async function checkReadable(readable: ReadablePath, protectedPaths: readonly string[]): Promise<void> {
-  for (const place of protectedPaths) {
-    if (place === readable.source || place.startsWith(`${readable.source}${path.sep}`)) {
-      throw new ReadablePathError(`"${readable.path}" (${readable.source}) contains ${place}, which programs must not read`);
-    }
+/** The service's own places on the host, as real paths. */
+export interface ProtectedPlaces {
+  /** No readable path may be one of these or contain one. */
+  readonly notContained: readonly string[];
+  /** Nor may it be one of these, contain one, or lie inside of one. */
+  readonly closed: readonly string[];
+}
+
+/** Looks for what must not be in a readable path: sockets, FIFOs, devices, and the service's own places. */
+export async function checkReadable(readable: ReadablePath, { closed, notContained }: ProtectedPlaces): Promise<void> {
+  const { path: name, source } = readable;
+  for (const place of [...notContained, ...closed]) {
+    if (isInside(place, source)) throw new ReadablePathError(`"${name}" (${source}) contains ${place}, which programs must not read`);
+  }
+  for (const place of closed) {
+    if (isInside(source, place)) throw new ReadablePathError(`"${name}" (${source}) lies in ${place}, which programs must not read`);
   }
   if (readable.kind === "file") return;
   let scanned = 0;
@@ -90,14 +96,25 @@ export async function checkReadable(readable: ReadablePath, protectedPaths: read
   }
 }
 
+/** True for the folder itself too. */
+const isInside = (file: string, folder: string): boolean => file === folder || file.startsWith(path.join(folder, path.sep));
+
 function describeKind(entry: Pick<Stats, "isSocket" | "isFIFO">): string {
   return entry.isSocket() ? "socket" : entry.isFIFO() ? "FIFO" : "device";
 }
 
-/** The real paths of those of `places` that exist. */
+/** The real paths of `places`, also of those that are yet to be made: then of the nearest folder above that is there. */
 export async function realPaths(places: readonly string[]): Promise<string[]> {
-  const resolved = await Promise.all(places.map((place) => realpath(place).catch(() => undefined)));
-  return resolved.filter((place) => place !== undefined);
+  return Promise.all(places.map(realPath));
+}
+
+async function realPath(place: string): Promise<string> {
+  try {
+    return await realpath(place);
+  } catch {
+    const parent = path.dirname(place);
+    return parent === place ? place : path.join(await realPath(parent), path.basename(place));
+  }
 }
 
 /** True when the folder is there and can be entered. */

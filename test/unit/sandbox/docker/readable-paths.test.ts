@@ -11,8 +11,8 @@ describe("readable-paths: what a policy makes readable", () => {
   const folder = useTempFolder();
   let root: string;
   const inRoot = (...names: string[]): string => path.join(root, ...names);
-  const check = async (workspacePath: string, protectedPaths: readonly string[] = []): Promise<void> =>
-    checkReadable(await resolveReadable(root, workspacePath), protectedPaths);
+  const check = async (workspacePath: string, notContained: readonly string[] = [], closed: readonly string[] = []): Promise<void> =>
+    checkReadable(await resolveReadable(root, workspacePath), { notContained, closed });
 
   beforeEach(async () => {
     root = path.join(folder(), "workspace");
@@ -125,6 +125,16 @@ describe("readable-paths: what a policy makes readable", () => {
     await assert.rejects(check("data/file.csv", [inRoot("data", "file.csv")]), /must not read/);
   });
 
+  it("does not lie in a place that is closed, such as the service's state", async () => {
+    await symlink("data/deep", inRoot("link"));
+    for (const name of ["data", "data/deep", "data/deep/er", "data/file.csv", "link"])
+      await assert.rejects(check(name, [], [inRoot("data")]), /must not read/, name);
+    await assert.rejects(check("data/deep", [], ["/"]), {
+      message: `"data/deep" (${inRoot("data", "deep")}) lies in /, which programs must not read`,
+    });
+    await check("data/deep", [inRoot("data")], [inRoot("data", "de"), inRoot("data", "deeper")]);
+  });
+
   it("is none of the service's own places by way of a link", async () => {
     await symlink("data", inRoot("link"));
     await assert.rejects(check("link", [inRoot("data", "deep")]), /must not read/);
@@ -145,8 +155,11 @@ describe("readable-paths: folders", () => {
     ]);
   });
 
-  it("are known by their real paths, as far as they exist", async () => {
+  it("are known by their real paths, also before they are made", async () => {
     await symlink(folder(), path.join(folder(), "link"));
-    assert.deepEqual(await realPaths([path.join(folder(), "link"), path.join(folder(), "nothing")]), [folder()]);
+    assert.deepEqual(await realPaths([path.join(folder(), "link"), path.join(folder(), "link", "nothing", "yet")]), [
+      folder(),
+      path.join(folder(), "nothing", "yet"),
+    ]);
   });
 });
