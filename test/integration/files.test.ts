@@ -235,7 +235,16 @@ describe("Files", () => {
   it("reads what the operator's modes let a stranger read, and no more", async () => {
     await writeFile(path.join(service.workspace, "data", "private.txt"), "private");
     await chmod(path.join(service.workspace, "data", "private.txt"), 0o600);
-    assert.equal(await service.result(`import fs from "node:fs"; return ${attempt('fs.readFileSync("data/private.txt")')}`), "EACCES");
+    const code = `import fs from "node:fs"; return ${attempt('fs.readFileSync("data/private.txt")')}`;
+    assert.equal(await service.result(code), "EACCES");
+    // What a request names is mounted by itself, past the modes of what is above it.
+    await mkdir(path.join(service.workspace, "data", "closed", "open"), { recursive: true });
+    await chmod(path.join(service.workspace, "data", "closed"), 0o700);
+    const { body, status } = await service.post<ErrorBody>({ code, permissions: { fileSystem: { read: ["data/closed/open"] } } });
+    assert.deepEqual([status, body.error.code], [503, "SANDBOX_UNAVAILABLE"]);
+    // A single file is copied, by a service that may read more than a stranger.
+    assert.equal(await service.result(code, { permissions: { fileSystem: { read: ["data/private.txt"] } } }), "EACCES");
+    assert.equal(await service.result(code, { permissions: { fileSystem: { read: [{ path: "data", snapshot: true }] } } }), "EACCES");
   });
 });
 

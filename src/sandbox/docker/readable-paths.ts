@@ -50,8 +50,11 @@ export async function resolveReadable(workspaceRoot: string, workspacePath: stri
     return code === "ENOENT" || code === "ENOTDIR" ? fail("cannot be read: it does not exist", true) : fail(`cannot be read: ${message}`);
   }
   const root = await realpath(workspaceRoot);
-  if (source !== root && !source.startsWith(`${root}${path.sep}`))
-    return fail(`leads outside the workspace root through a link, to ${source}`);
+  if (!isInside(source, root)) return fail(`leads outside the workspace root through a link, to ${source}`);
+  for (let folder = path.dirname(source); isInside(folder, root) && folder !== root; folder = path.dirname(folder)) {
+    // A mount goes past the modes of what is above it. Else a request could name a path below a folder that is closed to strangers.
+    if (((await lstat(folder)).mode & 0o001) === 0) return fail(`lies in ${folder}, whose mode lets no stranger in`);
+  }
   const found = await lstat(source, { bigint: true });
   const kind = found.isDirectory()
     ? "directory"

@@ -2,11 +2,12 @@
  * Copies a readable path into an execution's own folder: regular files and folders, capped.
  *
  * The source may change while it is copied, or be written by somebody hostile. Every step opens the next name relative to a folder
- * that is open already (through /proc/self/fd) and follows no link, so nothing outside the source can be reached.
+ * that is open already (through /proc/self/fd) and follows no link, so nothing outside the source can be reached. The service may read
+ * what a stranger may not; so a copy keeps the modes, as far as they are about reading, and a sandbox sees no more than in a mount.
  */
 
 import { constants } from "node:fs";
-import { mkdir, open, readdir } from "node:fs/promises";
+import { chmod, mkdir, open, readdir } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import path from "node:path";
 
@@ -43,7 +44,7 @@ export async function copySnapshot(readable: ReadablePath, target: string): Prom
 
 async function copyFolder(folder: FileHandle, target: string, copied: Copied, depth: number): Promise<void> {
   if (depth > SNAPSHOT_CAPS.depth) throw new ReadablePathError(`a snapshot is deeper than ${SNAPSHOT_CAPS.depth} folders`);
-  await mkdir(target, { mode: 0o755, recursive: depth === 0 });
+  await mkdir(target, { recursive: depth === 0 });
   const through = `/proc/self/fd/${folder.fd}`;
   for (const entry of await readdir(through, { withFileTypes: true })) {
     copied.entries += 1;
@@ -58,14 +59,17 @@ async function copyFolder(folder: FileHandle, target: string, copied: Copied, de
       await source.close();
     }
   }
+  await chmod(target, 0o700 | ((await folder.stat()).mode & 0o055));
 }
 
 /** Copies piece by piece, so that a large file is never in memory as a whole. It may grow meanwhile: what is read counts. */
 async function copyFile(source: FileHandle, target: string, copied: Copied): Promise<void> {
   // It may have become something else since its folder was read.
-  if (!(await source.stat()).isFile()) return;
-  const copy = await open(target, "wx", 0o644);
+  const found = await source.stat();
+  if (!found.isFile()) return;
+  const copy = await open(target, "wx", 0o600);
   try {
+    await copy.chmod(0o600 | (found.mode & 0o044));
     const piece = Buffer.allocUnsafe(PIECE_BYTES);
     for (;;) {
       const { bytesRead } = await source.read(piece, 0, PIECE_BYTES);

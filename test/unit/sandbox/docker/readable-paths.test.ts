@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { mkdir, rename, stat, symlink, writeFile } from "node:fs/promises";
+import { chmod, mkdir, rename, stat, symlink, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import path from "node:path";
 
@@ -76,6 +76,15 @@ describe("readable-paths: what a policy makes readable", () => {
     await writeFile(path.join(folder(), "outside", "secret"), "s");
     await symlink("../outside", inRoot("link"));
     await assert.rejects(resolveReadable(root, "link/secret"), /leads outside the workspace root/);
+  });
+
+  it("does not lie below a folder that no stranger may enter, but for what is above the workspace", async () => {
+    await chmod(folder(), 0o700);
+    await chmod(root, 0o700);
+    await check("data/deep/er");
+    await chmod(inRoot("data", "deep"), 0o700);
+    await check("data/deep");
+    await assert.rejects(check("data/deep/er"), { name: "ReadablePathError", message: /lies in .*deep, whose mode lets no stranger in/ });
   });
 
   it("is not a loop of links", async () => {

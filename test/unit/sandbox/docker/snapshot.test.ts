@@ -26,9 +26,9 @@ describe("snapshot: a copy of what a program may read", () => {
     await mkdir(path.join(source, "a", "b"), { recursive: true });
   });
 
-  it("has the files and folders, byte for byte, readable for everybody and with nothing to execute", async () => {
+  it("has the files and folders, byte for byte, as readable for a stranger as they were, and with nothing to execute", async () => {
     const bytes = Buffer.from([0, 255, 10, 13]);
-    await writeFile(path.join(source, "a", "b", "bytes"), bytes, { mode: 0o700 });
+    await writeFile(path.join(source, "a", "b", "bytes"), bytes, { mode: 0o755 });
     await writeFile(path.join(source, "empty"), "", { mode: 0o600 });
     await mkdir(path.join(source, "private"), { mode: 0o700 });
     await copy("source");
@@ -37,7 +37,7 @@ describe("snapshot: a copy of what a program may read", () => {
     const modes = await Promise.all(
       ["a/b/bytes", "empty", "private"].map(async (name) => ((await stat(path.join(target, name))).mode & 0o777).toString(8)),
     );
-    assert.deepEqual(modes, ["644", "644", "755"]);
+    assert.deepEqual(modes, ["644", "600", "700"]);
   });
 
   it("of a single file is that file", async () => {
