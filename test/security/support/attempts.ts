@@ -25,7 +25,7 @@ const PRELUDE = `const fs = require("node:fs"), os = require("node:os"), path = 
   });`;
 
 /** An expression: the promise of what came of each attempt. */
-function attemptsProgram(attempts: Attempts): string {
+export function attemptsProgram(attempts: Attempts): string {
   const entries = Object.entries(attempts).map(([name, body]) => `${JSON.stringify(name)}: async () => {${body}\n}`);
   return `(async () => { ${PRELUDE} const outcomes = {};
     for (const [name, attempt] of Object.entries({${entries.join(",\n")}})) {
