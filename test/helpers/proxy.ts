@@ -1,8 +1,12 @@
-/** A unix socket in front of the engine's, so that a test can take the engine away and bring it back without touching it. */
+/**
+ * A unix socket in front of the engine's, so that a test can take the engine away and bring it back without touching it, or have the
+ * engine understand something else than what was said.
+ */
 
 import { connect, createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import path from "node:path";
+import { Transform } from "node:stream";
 
 const ENGINE_SOCKET = "/var/run/docker.sock";
 
@@ -11,6 +15,8 @@ export class EngineProxy {
   readonly #socketPath: string;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
+  /** What to replace in requests, by a text of the same length. */
+  replace: readonly [from: string, to: string] | undefined;
 
   constructor(folder: string) {
     this.#socketPath = path.join(folder, "engine.sock");
@@ -31,10 +37,19 @@ export class EngineProxy {
           other.destroy();
         });
       }
-      client.pipe(engine).pipe(client);
+      client.pipe(this.#rewriting()).pipe(engine).pipe(client);
     });
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(this.#socketPath, resolve));
+  }
+
+  #rewriting(): Transform {
+    return new Transform({
+      transform: (chunk: Buffer, _encoding, done) => {
+        const text = chunk.toString("latin1");
+        done(null, Buffer.from(this.replace === undefined ? text : text.replaceAll(...this.replace), "latin1"));
+      },
+    });
   }
 
   /** Cuts every connection and refuses new ones. */
