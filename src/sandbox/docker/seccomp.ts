@@ -118,7 +118,6 @@ const MEMORY = [
   "madvise",
   "membarrier",
   "mincore",
-  "mmap",
   "mprotect",
   "mremap",
   "msync",
@@ -302,6 +301,9 @@ const SOCKETS: readonly (readonly [family: number, type: number, protocol: numbe
   ]),
 ];
 
+/** Huge pages come from a pool of the host, where it has one. The memory limit does not count them. */
+const MAP_HUGETLB = 0x40000;
+
 const CLONE_THREAD = 0x10000;
 /** Every CLONE_NEW* flag of clone(2): namespaces. */
 const CLONE_NAMESPACES = 0x7e020000;
@@ -333,6 +335,7 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
     architectures: [ABI[architecture]],
     syscalls: [
       allow([...FILES, ...MEMORY, ...THREADS_AND_SELF, ...SIGNALS_AND_TIME, ...EVENTS_AND_SOCKETS]),
+      allow(["mmap"], masked(3, MAP_HUGETLB, 0)),
       ...clone,
       { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
       // Limits can be read, not set: a core limit of zero is less than the one that is in force, see container-config.ts.

@@ -30,7 +30,7 @@ function decide(profile: SeccompProfile, name: string, args: readonly bigint[] =
   return matching[0]?.errnoRet ?? 1;
 }
 
-const FILTERED = ["clone", "clone3", "socket", "socketpair", "setsockopt", "prctl", "ioctl"];
+const FILTERED = ["clone", "clone3", "socket", "socketpair", "setsockopt", "prctl", "ioctl", "mmap"];
 const FORBIDDEN = [
   "ptrace",
   "process_vm_readv",
@@ -357,6 +357,15 @@ describe("seccomp: calls with many meanings", () => {
     assert.equal(decide(ONE, "prctl", [4n]), 1, "PR_SET_DUMPABLE");
     assert.equal(decide(ONE, "prctl", [22n]), 1, "PR_SET_SECCOMP");
     assert.equal(decide(ONE, "prctl", [(1n << 32n) + 4n]), 1);
+  });
+
+  it("mmap takes no huge pages, of whatever size", () => {
+    const map = (flags: bigint): "allow" | number => decide(ONE, "mmap", [0n, 4096n, 3n, flags, -1n, 0n]);
+    // MAP_PRIVATE, MAP_ANONYMOUS, MAP_STACK, MAP_NORESERVE
+    for (const flags of [0x02n, 0x22n, 0x20022n, 0x4022n]) assert.equal(map(flags), "allow", flags.toString(16));
+    // MAP_HUGETLB, and with a size in the upper bits
+    for (const flags of [0x40022n, 0x40022n | (21n << 26n), 0x40022n | (30n << 26n), (1n << 32n) + 0x40022n])
+      assert.equal(map(flags), 1, flags.toString(16));
   });
 
   it("ioctl cannot push characters into a terminal or speak to devices", () => {
