@@ -1,7 +1,7 @@
 /**
  * The seccomp profile: which system calls code in a sandbox can make. An allowlist; everything else fails with EPERM.
  *
- * Only the machine's own ABI is listed, with no map of others: a call through `int 0x80` or x32 ends the process. Arguments are
+ * Only the machine's own ABI is listed, with no map of others: a call through `int 0x80` or x32 ends its thread. Arguments are
  * compared for equality, never for inequality: the filter sees 64 bits of an argument that the kernel cuts to 32.
  */
 
