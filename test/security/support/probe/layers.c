@@ -51,7 +51,7 @@ ATTACK(connect) {
 /* One user may have so many inotify instances, on the whole machine. */
 static long take_inotify(void) {
   long taken = 0;
-  while (taken < 4096 && inotify_init1(IN_CLOEXEC) >= 0) taken++;
+  while (taken < 60000 && inotify_init1(IN_CLOEXEC) >= 0) taken++;
   return taken;
 }
 CALL(take_one_inotify, inotify_init1(IN_CLOEXEC))
