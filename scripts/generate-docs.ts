@@ -85,7 +85,7 @@ const PROVEN_BY: Readonly<Record<string, string>> = {
   "no-new-privileges": "`NoNewPrivs` is 1",
   seccomp: "A filter is installed; a netlink socket gets EPERM",
   "one-process": "Starting the runtime's own binary as a child gets EPERM",
-  "read-only-root": "`/` is mounted `ro`; writing to `/opt` fails",
+  "read-only-root": "`/`, `/workspace` and the socket folder are mounted `ro`; writing to `/opt` fails",
   noexec: "`/workspace`, a writable folder and the socket folder are mounted `noexec,nosuid,nodev`",
   "unreadable-runtime": "Opening `/proc/self/mem` for writing and the binary for reading gets EACCES",
   "no-network": "`/proc/net/dev` lists `lo` alone",

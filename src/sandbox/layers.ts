@@ -93,12 +93,14 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     id: "read-only-root",
-    title: "Read-only root file system",
+    title: "Read-only root file system and mounts",
     required: true,
-    stops: "changing the runtime, planting files",
+    stops: "changing the runtime, planting files, writing to folders of the host",
     check: (report) =>
       firstProblem(
-        report.mounts["/"]?.includes("ro") === true ? undefined : "/ is not mounted read-only",
+        ...["/", "/workspace", "/run/code-mode"].map((target) =>
+          report.mounts[target]?.includes("ro") === true ? undefined : `${target} is not mounted read-only`,
+        ),
         failsWith(report, "write outside", ["EROFS", "EACCES"]),
       ),
   },

@@ -11,11 +11,12 @@ const EXPECTED = {
 };
 const ZERO = "0000000000000000";
 const SAFE = ["rw", "nosuid", "nodev", "noexec"];
+const SAFE_MOUNT = ["ro", "nosuid", "nodev", "noexec"];
 
 /** What a canary reports where everything is in force. */
 const SOUND: CanaryReport = {
   status: { CapEff: ZERO, CapPrm: ZERO, CapInh: ZERO, CapBnd: ZERO, CapAmb: ZERO, NoNewPrivs: "1", Seccomp: "2" },
-  mounts: { "/": ["ro", "relatime"], "/workspace": SAFE, "/workspace/temp": SAFE, "/run/code-mode": SAFE },
+  mounts: { "/": ["ro", "relatime"], "/workspace": SAFE_MOUNT, "/workspace/temp": SAFE, "/run/code-mode": SAFE_MOUNT },
   attempts: {
     "netlink socket": "EPERM",
     spawn: "EPERM",
@@ -61,6 +62,8 @@ describe("layers: of defence", () => {
     ["one-process", { attempts: { ...attempts, spawn: "ok" } }, "spawn: expected EPERM, got ok"],
     ["one-process", { attempts: { ...attempts, spawn: "ENOENT" } }, "spawn: expected EPERM, got ENOENT"],
     ["read-only-root", { mounts: { ...mounts, "/": ["rw"] } }, "/ is not mounted read-only"],
+    ["read-only-root", { mounts: { ...mounts, "/workspace": SAFE } }, "/workspace is not mounted read-only"],
+    ["read-only-root", { mounts: { ...mounts, "/run/code-mode": SAFE } }, "/run/code-mode is not mounted read-only"],
     ["read-only-root", { attempts: { ...attempts, "write outside": "ok" } }, "write outside: expected EROFS or EACCES, got ok"],
     ["noexec", { mounts: { ...mounts, "/workspace/temp": ["rw", "nosuid", "nodev"] } }, "/workspace/temp is mounted without noexec"],
     ["noexec", { mounts: { ...mounts, "/workspace": ["ro", "noexec", "nodev"] } }, "/workspace is mounted without nosuid"],
