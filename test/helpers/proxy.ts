@@ -1,6 +1,6 @@
 /**
- * A unix socket in front of the engine's, so that a test can take the engine away and bring it back without touching it, or have the
- * engine understand something else than what was said.
+ * A unix socket in front of the engine's, so that a test can take the engine away and bring it back without touching it, or change
+ * what a container is created with.
  */
 
 import { connect, createServer } from "node:net";
@@ -8,15 +8,19 @@ import type { Server, Socket } from "node:net";
 import path from "node:path";
 import { Transform } from "node:stream";
 
+import type Docker from "dockerode";
+
 const ENGINE_SOCKET = "/var/run/docker.sock";
+
+export type ContainerChange = (options: Docker.ContainerCreateOptions & { HostConfig: Docker.HostConfig }) => void;
 
 export class EngineProxy {
   readonly dockerHost: string;
   readonly #socketPath: string;
   readonly #sockets = new Set<Socket>();
   #server: Server | undefined;
-  /** What to replace in requests, by a text of the same length. */
-  replace: readonly [from: string, to: string] | undefined;
+  /** Changes what every container of now on is created with, in place. */
+  change: ContainerChange | undefined;
 
   constructor(folder: string) {
     this.#socketPath = path.join(folder, "engine.sock");
@@ -37,19 +41,11 @@ export class EngineProxy {
           other.destroy();
         });
       }
-      client.pipe(this.#rewriting()).pipe(engine).pipe(client);
+      if (this.change === undefined) client.pipe(engine).pipe(client);
+      else client.pipe(changingCreate(this.change)).pipe(engine).pipe(client);
     });
     this.#server = server;
     await new Promise<void>((resolve) => server.listen(this.#socketPath, resolve));
-  }
-
-  #rewriting(): Transform {
-    return new Transform({
-      transform: (chunk: Buffer, _encoding, done) => {
-        const text = chunk.toString("latin1");
-        done(null, Buffer.from(this.replace === undefined ? text : text.replaceAll(...this.replace), "latin1"));
-      },
-    });
   }
 
   /** Cuts every connection and refuses new ones. */
@@ -65,4 +61,40 @@ export class EngineProxy {
     for (const socket of this.#sockets) socket.destroy();
     await closed;
   }
+}
+
+/**
+ * Passes a connection's bytes on, and changes the body of its request if that creates a container. The service makes one request a
+ * connection.
+ */
+function changingCreate(change: ContainerChange): Transform {
+  let pending: Buffer | undefined = Buffer.alloc(0);
+  return new Transform({
+    transform(chunk: Buffer, _encoding, done) {
+      if (pending === undefined) {
+        done(null, chunk);
+        return;
+      }
+      pending = Buffer.concat([pending, chunk]);
+      const request = rewrite(pending, change);
+      if (request !== undefined) pending = undefined;
+      done(null, request);
+    },
+  });
+}
+
+/** The request with its body changed; as it is when it creates no container; `undefined` while it is not complete. */
+function rewrite(request: Buffer, change: ContainerChange): Buffer | undefined {
+  const end = request.indexOf("\r\n\r\n");
+  if (end < 0) return undefined;
+  const head = request.toString("latin1", 0, end);
+  if (!/^POST \S*\/containers\/create/.test(head)) return request;
+  const length = Number(/^content-length: (\d+)$/im.exec(head)?.[1]);
+  const body = request.subarray(end + 4);
+  if (!(body.length >= length)) return undefined;
+  const options = JSON.parse(body.toString("utf8")) as Parameters<ContainerChange>[0];
+  change(options);
+  const changed = Buffer.from(JSON.stringify(options));
+  const newHead = head.replace(/^(content-length:) \d+$/im, `$1 ${changed.length}`);
+  return Buffer.concat([Buffer.from(`${newHead}\r\n\r\n`, "latin1"), changed]);
 }

@@ -220,13 +220,18 @@ describe("Security: files of the host", () => {
           try {
             const code = 'return require("node:fs").readdirSync("data").join()';
             // As if the folder had been swapped at the very moment of the mount.
-            proxy.replace = [path.join(service.workspace, "data"), path.join(service.workspace, "evil")];
+            proxy.change = ({ HostConfig }) => {
+              for (const mount of HostConfig.Mounts ?? []) {
+                const options = mount.VolumeOptions?.DriverConfig.Options as Record<string, string> | undefined;
+                if (options?.["device"] === path.join(service.workspace, "data")) options["device"] = path.join(service.workspace, "evil");
+              }
+            };
             const { body, status } = await service.post<ErrorBody>({ code });
-            proxy.replace = undefined;
+            proxy.change = undefined;
             const honest = await service.result(code);
             return `${status} ${body.error.code}, 200 with ${honest === "numbers.txt" ? "the folder that was checked" : String(honest)}`;
           } finally {
-            proxy.replace = undefined;
+            proxy.change = undefined;
             await service.close();
             await proxy.close();
           }
