@@ -26,9 +26,8 @@ let compiled: Promise<Buffer> | undefined;
 
 // One for the whole run: this module is loaded outside of any suite.
 after(async () => {
-  if (built === undefined) return;
-  await built.catch(() => undefined);
-  await docker.getImage(tag).remove({ force: true });
+  const id = await built?.catch(() => undefined);
+  if (id !== undefined) await docker.getImage(tag).remove({ force: true });
 });
 
 /** The id of the probe's image. */
