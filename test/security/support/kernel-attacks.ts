@@ -80,6 +80,12 @@ const SOCKET_OPTIONS = [
   option("0", "64", "IPT_SO_SET_REPLACE", "0:84", "EINVAL"),
 ];
 
+const NO_OOB = { EOPNOTSUPP: "unix sockets of this kernel have no such data" };
+const SENDING = ["sendto", "sendmsg", "sendmmsg"].flatMap((call) => [
+  refused(`${call}:1`, `${call}: out-of-band data`, { cannotShow: NO_OOB }),
+  refused(`${call}:0x100000001`, `${call}: out-of-band data, with the flags' upper half set`, { cannotShow: NO_OOB }),
+]);
+
 /** Calls that only x86-64 has. */
 const OF_X86 = [
   ...all("modify_ldt", "mknod", "ioperm", "iopl", "lookup_dcookie", "nfsservctl"),
@@ -112,6 +118,11 @@ const hex = (value: number): string => `0x${value.toString(16)}`;
 const PROCESSES = [
   refused("fork", "fork", { many: "ok" }),
   refused("vfork", "vfork", { many: "ok" }),
+  refused("forks_beside_threads", "fork, again and again, while threads work", {
+    without: "forked, 16 of 16 threads ran",
+    within: "no fork, 16 of 16 threads ran",
+    many: "forked, 16 of 16 threads ran",
+  }),
   refused(`clone:${SIGCHLD}`, "clone without CLONE_THREAD", { many: "ok" }),
   refused("clone:0x100000011", "clone, with the flags' upper half set", { many: "ok" }),
   refused("clone:0x1000000000011", "clone, with CLONE_THREAD in the upper half only", { many: "ok" }),
@@ -181,6 +192,7 @@ export function kernelAttacks(isX86: boolean): KernelAttack[] {
   return [
     ...SOCKETS,
     ...SOCKET_OPTIONS,
+    ...SENDING,
     ...(isX86 ? OF_X86 : []),
     ...CODE,
     ...HUGE_PAGES,
@@ -209,4 +221,14 @@ export function kernelAttacks(isX86: boolean): KernelAttack[] {
 }
 
 /** What must go on working: threads and what they need. */
-export const ALLOWED_CALLS = ["threads:16", "clone_thread:0", "membarrier", "socket:2:1:0", "socketpair:1:1:0", "setsockopt:6:1:1"];
+export const ALLOWED_CALLS = [
+  "sendto:0x4000",
+  "sendmsg:0x4000",
+  "sendmmsg:0x4000",
+  "threads:16",
+  "clone_thread:0",
+  "membarrier",
+  "socket:2:1:0",
+  "socketpair:1:1:0",
+  "setsockopt:6:1:1",
+];

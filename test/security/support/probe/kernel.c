@@ -37,6 +37,20 @@ ATTACK(setsockopt) {
   memcpy(value, &a[2], sizeof a[2]);
   return syscall(SYS_setsockopt, socket(AF_INET, SOCK_STREAM, 0), a[0], a[1], value, a[3] == 0 ? sizeof(int) : (size_t)a[3]);
 }
+/* Out-of-band data: of a pair of unix sockets, with the flags' upper half if asked for. */
+static int socket_of_pair(void) {
+  int pair[2] = {-1, -1};
+  return socketpair(AF_UNIX, SOCK_STREAM, 0, pair) < 0 ? -1 : pair[0];
+}
+static struct mmsghdr *one_message(void) {
+  static char byte;
+  static struct iovec vector = {&byte, 1};
+  static struct mmsghdr message = {.msg_hdr = {.msg_iov = &vector, .msg_iovlen = 1}};
+  return &message;
+}
+CALL(sendto, syscall(SYS_sendto, socket_of_pair(), "x", 1, a[0], NULL, 0))
+CALL(sendmsg, syscall(SYS_sendmsg, socket_of_pair(), one_message(), a[0]))
+CALL(sendmmsg, syscall(SYS_sendmmsg, socket_of_pair(), one_message(), 1, a[0]))
 
 #ifdef __x86_64__
 /* The 32-bit ABI, and x32: other numbers, other arguments, the same kernel. */
@@ -159,6 +173,18 @@ ATTACK(threads) {
     if ((errno = pthread_create(&threads[i], NULL, count, &counter)) != 0) return -1;
   for (long i = 0; i < wanted; i++) pthread_join(threads[i], NULL);
   return counter == wanted ? 0 : say("%d threads ran", counter);
+}
+/* Threads go on while their process tries to make others. */
+ATTACK(forks_beside_threads) {
+  enum { THREADS = 16, FORKS = 1000 };
+  pthread_t threads[THREADS];
+  int counter = 0, forks = 0;
+  for (int i = 0; i < THREADS; i++) {
+    if ((errno = pthread_create(&threads[i], NULL, count, &counter)) != 0) return -1;
+    for (int j = 0; j < FORKS / THREADS; j++) forks += leave_child(syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0)) > 0;
+  }
+  for (int i = 0; i < THREADS; i++) pthread_join(threads[i], NULL);
+  return say("%s, %d of %d threads ran", forks > 0 ? "forked" : "no fork", counter, THREADS);
 }
 
 /* Other processes. The parent is the control's; a sandbox has none. */

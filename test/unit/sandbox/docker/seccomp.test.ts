@@ -30,7 +30,7 @@ function decide(profile: SeccompProfile, name: string, args: readonly bigint[] =
   return matching[0]?.errnoRet ?? 1;
 }
 
-const FILTERED = ["clone", "clone3", "socket", "socketpair", "setsockopt", "prctl", "ioctl", "mmap"];
+const FILTERED = ["clone", "clone3", "socket", "socketpair", "setsockopt", "prctl", "ioctl", "mmap", "sendto", "sendmsg", "sendmmsg"];
 const FORBIDDEN = [
   "ptrace",
   "process_vm_readv",
@@ -357,6 +357,24 @@ describe("seccomp: calls with many meanings", () => {
     assert.equal(decide(ONE, "prctl", [4n]), 1, "PR_SET_DUMPABLE");
     assert.equal(decide(ONE, "prctl", [22n]), 1, "PR_SET_SECCOMP");
     assert.equal(decide(ONE, "prctl", [(1n << 32n) + 4n]), 1);
+  });
+
+  it("send calls carry no out-of-band data", () => {
+    for (const [name, index] of [
+      ["sendto", 3],
+      ["sendmsg", 2],
+      ["sendmmsg", 3],
+    ] as const) {
+      const send = (flags: bigint): "allow" | number =>
+        decide(
+          ONE,
+          name,
+          Array.from({ length: 6 }, (_, at) => (at === index ? flags : 1n)),
+        );
+      // MSG_DONTWAIT and MSG_NOSIGNAL
+      for (const flags of [0n, 0x40n, 0x4000n, 0x4040n]) assert.equal(send(flags), "allow", `${name} ${flags}`);
+      for (const flags of [1n, 0x4041n, (1n << 32n) + 1n]) assert.equal(send(flags), 1, `${name} ${flags}`);
+    }
   });
 
   it("mmap takes no huge pages, of whatever size", () => {
