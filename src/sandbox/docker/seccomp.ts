@@ -56,7 +56,6 @@ const FILES = [
   "fdatasync",
   "fgetxattr",
   "flistxattr",
-  "flock",
   "fstat",
   "fstatfs",
   "fsync",

@@ -193,6 +193,7 @@ export function kernelAttacks(isX86: boolean): KernelAttack[] {
     ...SOCKETS,
     ...SOCKET_OPTIONS,
     ...SENDING,
+    refused("flock:6", "flock: a file that can only be read"),
     ...(isX86 ? OF_X86 : []),
     ...CODE,
     ...HUGE_PAGES,

@@ -52,6 +52,10 @@ CALL(sendto, syscall(SYS_sendto, socket_of_pair(), "x", 1, a[0], NULL, 0))
 CALL(sendmsg, syscall(SYS_sendmsg, socket_of_pair(), one_message(), a[0]))
 CALL(sendmmsg, syscall(SYS_sendmmsg, socket_of_pair(), one_message(), 1, a[0]))
 
+/* Locks on a file that this container can only read, and the host's programs would wait for. */
+static int hosts_file(void) { return open("/etc/hosts", O_RDONLY | O_CLOEXEC); }
+CALL(flock, syscall(SYS_flock, hosts_file(), a[0]))
+
 #ifdef __x86_64__
 /* The 32-bit ABI, and x32: other numbers, other arguments, the same kernel. */
 static long call32(long number, long first, long second) {

@@ -146,6 +146,7 @@ const FORBIDDEN = [
   "ioprio_set",
   "socketcall",
   "ipc",
+  "flock",
 ];
 
 describe("seccomp: the profile's structure", () => {
