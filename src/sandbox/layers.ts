@@ -167,7 +167,7 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     id: "socket-memory",
-    title: "Small socket buffers",
+    title: "Small socket buffers and queues",
     required: true,
     stops: "taking the kernel's memory for sockets, which not every cgroup counts",
     check: (report, { sysctls }) =>

@@ -230,6 +230,10 @@ const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
       shows: "above 512 KiB",
       gives: "below 512 KiB",
     }),
+    byFlags("fill_queue", "connections that nobody accepts", ({ Sysctls }) => ({ Sysctls: Sysctls! }), {
+      shows: "above 100 connections",
+      gives: "below 100 connections",
+    }),
   ],
   memory: [
     byFlags(

@@ -91,7 +91,7 @@ return {
   },
   interfaces: read("/proc/net/dev").trim().split("\\n").slice(2).map((line) => line.split(":")[0].trim()),
   uid: process.getuid(),
-  sysctls: Object.fromEntries(["net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem"].map((name) => [name, (read("/proc/sys/" + name.replaceAll(".", "/")) ?? "").trim().replace(/\\s+/g, " ")])),
+  sysctls: Object.fromEntries(${JSON.stringify(Object.keys(SYSCTLS))}.map((name) => [name, (read("/proc/sys/" + name.replaceAll(".", "/")) ?? "").trim().replace(/\\s+/g, " ")])),
   resourceLimits: Object.fromEntries(read("/proc/self/limits").trim().split("\\n").slice(1).map((line) => [line.slice(0, 26).trim(), line.slice(47, 68).trim()])),
   memoryLimitBytes: number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
   pidsLimit: number("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"),

@@ -77,8 +77,14 @@ const MASKED_PATHS = [
 /**
  * Buffers of TCP sockets, on the sandbox's own loopback, are memory of the kernel that version 1 of cgroups does not count. So each
  * socket gets little: lowest, default and highest size in bytes. Seccomp refuses to raise them for a single socket.
+ *
+ * A connection that waits to be accepted needs no open file, and no version of cgroups counts it. So few can wait.
  */
-export const SYSCTLS = { "net.ipv4.tcp_rmem": "4096 8192 32768", "net.ipv4.tcp_wmem": "4096 8192 32768" } as const;
+export const SYSCTLS = {
+  "net.core.somaxconn": "16",
+  "net.ipv4.tcp_rmem": "4096 8192 32768",
+  "net.ipv4.tcp_wmem": "4096 8192 32768",
+} as const;
 const READONLY_PATHS = ["/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 /** The whole configuration of the container. Pure. */

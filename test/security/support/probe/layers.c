@@ -95,6 +95,24 @@ ATTACK(fill_socket) {
   return say("%s 512 KiB", held < (512 << 10) ? "below" : "above");
 }
 
+/* Connections that nobody accepts. Their other ends are closed, so they hold data, but no open file. */
+ATTACK(fill_queue) {
+  static char block[65536];
+  struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+  socklen_t size = sizeof address;
+  int server = socket(AF_INET, SOCK_STREAM, 0);
+  if (bind(server, (struct sockaddr *)&address, size) < 0 || listen(server, 4096) < 0) return -1;
+  if (getsockname(server, (struct sockaddr *)&address, &size) < 0) return -1;
+  long waiting = 0;
+  for (int full = 0; !full && waiting < 1000; waiting += !full) {
+    int client = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+    connect(client, (struct sockaddr *)&address, size);
+    full = write(client, block, sizeof block) < 0;
+    close(client);
+  }
+  return say("%s 100 connections", waiting < 100 ? "below" : "above");
+}
+
 ATTACK(allocate) {
   for (long i = 0; i < a[0]; i++) {
     void *memory = mmap(NULL, 1 << 20, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
