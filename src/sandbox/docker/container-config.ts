@@ -75,15 +75,14 @@ const MASKED_PATHS = [
   "/sys/module",
 ];
 /**
- * Buffers of TCP sockets, on the sandbox's own loopback, are memory of the kernel that version 1 of cgroups does not count. So each
- * socket gets little: lowest, default and highest size in bytes. Seccomp refuses to raise them for a single socket.
- *
- * A connection that waits to be accepted needs no open file, and no version of cgroups counts it. So few can wait.
+ * TCP on the sandbox's own loopback costs memory of the kernel that version 1 of cgroups does not count, and no version counts that of
+ * a connection that nobody has accepted: it takes no descriptor either. So a socket gets small buffers (lowest, default and highest
+ * size in bytes), which seccomp refuses to raise, and a listening socket holds few connections that wait.
  */
 export const SYSCTLS = {
-  "net.core.somaxconn": "16",
   "net.ipv4.tcp_rmem": "4096 8192 32768",
-  "net.ipv4.tcp_wmem": "4096 8192 32768",
+  "net.ipv4.tcp_wmem": "4096 4096 4096",
+  "net.core.somaxconn": "64",
 } as const;
 const READONLY_PATHS = ["/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 

@@ -60,7 +60,7 @@ describe("container-config: the hardening that every container has", () => {
     ["MemorySwap", 512 * 2 ** 20],
     ["NanoCpus", 1e9],
     ["PidsLimit", THREADS_PER_PROCESS],
-    ["Sysctls", { "net.core.somaxconn": "16", "net.ipv4.tcp_rmem": "4096 8192 32768", "net.ipv4.tcp_wmem": "4096 8192 32768" }],
+    ["Sysctls", { "net.ipv4.tcp_rmem": "4096 8192 32768", "net.ipv4.tcp_wmem": "4096 4096 4096", "net.core.somaxconn": "64" }],
   ] as const) {
     it(`HostConfig.${flag} is ${JSON.stringify(value)}`, () => {
       assert.deepEqual((host as unknown as Record<string, unknown>)[flag], value);
