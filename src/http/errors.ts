@@ -16,10 +16,17 @@ export const errorBodySchema = z.object({
   }),
 });
 
+/** The `type` of a body that would take too long to parse. */
+export const CROWDED = "entity.too.crowded";
+
 /** Failures of express and its body parser, by their `type`. */
 const BODY_ERRORS: Readonly<Record<string, { code: ErrorCode; message: string }>> = {
   "entity.too.large": { code: "PAYLOAD_TOO_LARGE", message: "The body is larger than this service accepts (CODE_MODE_MAX_BODY_BYTES)." },
   "entity.parse.failed": { code: "INVALID_REQUEST", message: "The body is no JSON." },
+  [CROWDED]: {
+    code: "INVALID_REQUEST",
+    message: "The body is nested deeper, or has more objects, lists, fields and values, than any valid request.",
+  },
   "encoding.unsupported": { code: "UNSUPPORTED_MEDIA_TYPE", message: "The body must not be compressed; send it without Content-Encoding." },
   "charset.unsupported": { code: "UNSUPPORTED_MEDIA_TYPE", message: "The body must be UTF-8." },
   "request.aborted": { code: "INVALID_REQUEST", message: "The body ended early." },

@@ -13,7 +13,7 @@ import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Principal } from "./authentication.ts";
 import { limitBodies } from "./body-budget.ts";
 import { parseRequest } from "./errors.ts";
-import { methodNotAllowed, refuseCrowded, requireJson } from "./request-checks.ts";
+import { methodNotAllowed, refuseCrowded, refuseCrowdedText, requireJson } from "./request-checks.ts";
 import { sendJson } from "./send-json.ts";
 
 export const listQuerySchema = z.strictObject({
@@ -24,6 +24,7 @@ export const listQuerySchema = z.strictObject({
 /** `authenticate` must come before: the handlers read who asks. */
 export function executionsRoutes(options: { manager: RuntimeManager; maxBodyBytes: number }): Router {
   const { manager, maxBodyBytes } = options;
+  const maxFiles = Math.max(0, ...[...manager.runtimes.values()].map(({ limits }) => limits.defaults.inputFiles));
   const router = Router();
 
   router
@@ -31,7 +32,7 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
     .post(
       requireJson,
       limitBodies(maxBodyBytes),
-      express.json({ limit: maxBodyBytes, inflate: false }),
+      express.json({ limit: maxBodyBytes, inflate: false, verify: refuseCrowdedText(maxFiles) }),
       refuseCrowded,
       async (request, response) => {
         const body = parseRequest(executionRequestSchema, request.body, "request");

@@ -199,9 +199,9 @@ describe("runner-connection: a sandbox's socket", () => {
     violates(
       "JSON that is too deep",
       text(`{"jsonrpc":"2.0","method":"m","params":${"[".repeat(MESSAGE_CAPS.depth)}${"]".repeat(MESSAGE_CAPS.depth)}}`),
-      /nested 129 levels deep, over the cap of 128/,
+      /nested more than 128 levels deep/,
     );
-    violates("JSON that is deeper than any stack", text("[".repeat(60_000)), /nested 60000 levels deep/);
+    violates("JSON that is deeper than any stack", text("[".repeat(60_000)), /nested more than 128 levels deep/);
     violates("a list of messages", text('[{"jsonrpc":"2.0","method":"m","params":1}]'), /a message that is none/);
     violates("null", text("null"), /a message that is none/);
     violates("another version of JSON-RPC", text('{"jsonrpc":"1.0","method":"m","params":1}'), /a message that is none/);
