@@ -51,28 +51,56 @@ async function inTime(response: Response, taken: Promise<unknown>): Promise<void
   clearTimeout(stalled);
 }
 
-/** The JSON text of a value in pieces. Long texts are cut: an escaped character on each side of a cut is whole by itself. */
+/** An array or object that is written up to its item `at`. */
+interface Open {
+  readonly value: readonly unknown[] | Readonly<Record<string, unknown>>;
+  /** Of an object. */
+  readonly keys: readonly string[] | undefined;
+  readonly length: number;
+  at: number;
+}
+
+/**
+ * The JSON text of a value in pieces of about {@link PIECE_CHARS}: a program can return millions of small values, deep inside others,
+ * and each piece is a write. Long texts are cut: an escaped character on each side of a cut is whole by itself.
+ */
 export function* jsonPieces(value: unknown): Generator<string> {
-  if (typeof value === "string" && value.length > PIECE_CHARS) {
-    yield '"';
-    for (let from = 0; from < value.length; from += PIECE_CHARS) yield JSON.stringify(value.slice(from, from + PIECE_CHARS)).slice(1, -1);
-    yield '"';
-  } else if (Array.isArray(value)) {
-    yield "[";
-    for (const [index, item] of value.entries()) {
-      if (index > 0) yield ",";
-      yield* jsonPieces(item ?? null);
+  const open: Open[] = [];
+  let piece = "";
+  let next: unknown = value;
+  for (;;) {
+    if (typeof next === "string" && next.length > PIECE_CHARS) {
+      yield `${piece}"`;
+      for (let from = 0; from < next.length; from += PIECE_CHARS) yield JSON.stringify(next.slice(from, from + PIECE_CHARS)).slice(1, -1);
+      piece = '"';
+    } else if (typeof next === "object" && next !== null) {
+      const container = opened(next);
+      open.push(container);
+      piece += container.keys === undefined ? "[" : "{";
+    } else piece += JSON.stringify(next);
+
+    let inner = open.at(-1);
+    for (; inner !== undefined && inner.at === inner.length; inner = open.at(-1)) {
+      piece += inner.keys === undefined ? "]" : "}";
+      open.pop();
     }
-    yield "]";
-  } else if (typeof value === "object" && value !== null) {
-    yield "{";
-    let first = true;
-    for (const [key, item] of Object.entries(value)) {
-      if (item === undefined) continue;
-      yield `${first ? "" : ","}${JSON.stringify(key)}:`;
-      yield* jsonPieces(item);
-      first = false;
+    if (inner === undefined) break;
+    if (inner.at > 0) piece += ",";
+    const key = inner.keys?.[inner.at];
+    if (key !== undefined) piece += `${JSON.stringify(key)}:`;
+    next = (inner.value as Readonly<Record<string | number, unknown>>)[key ?? inner.at] ?? null;
+    inner.at += 1;
+    if (piece.length >= PIECE_CHARS) {
+      yield piece;
+      piece = "";
     }
-    yield "}";
-  } else yield JSON.stringify(value);
+  }
+  yield piece;
+}
+
+function opened(value: object): Open {
+  if (Array.isArray(value)) return { value: value as unknown[], keys: undefined, length: value.length, at: 0 };
+  const object = value as Readonly<Record<string, unknown>>;
+  const keys = Object.keys(object).filter((key) => object[key] !== undefined);
+  return { value: object, keys, length: keys.length, at: 0 };
 }

@@ -13,6 +13,8 @@ import { eventually } from "../support/eventually.ts";
 
 const joined = (value: unknown): unknown => JSON.parse([...jsonPieces(value)].join(""));
 
+const nested = (levels: number, value: unknown): unknown => (levels === 0 ? value : [nested(levels - 1, value)]);
+
 describe("send-json: an answer in pieces", () => {
   it("is the JSON of the value", () => {
     fc.assert(
@@ -36,8 +38,26 @@ describe("send-json: an answer in pieces", () => {
 
   it("has no piece much larger than its share, whatever escaping makes of it", () => {
     for (const piece of jsonPieces({ stdout: "\u0000".repeat(1_000_000), files: [{ content: '"'.repeat(500_000) }] }))
-      assert.ok(piece.length <= 6 * 32_768 + 2);
+      assert.ok(piece.length <= 7 * 32_768 + 2);
   });
+
+  // A service that made a write of each value would be busy for many seconds with what one program returns.
+  for (const [title, value, text] of [
+    ["of millions of values", new Array<number>(2_000_000).fill(0), `[${"0,".repeat(1_999_999)}0]`],
+    ["of an object with many keys", Object.fromEntries(Array.from({ length: 100_000 }, (_, index) => [`k${index}`, []])), undefined],
+    ["of millions of values deep inside", nested(98, new Array<null>(1_000_000).fill(null)), undefined],
+  ] as const) {
+    it(`${title} has few pieces, and is made in about the time that JSON.stringify takes`, () => {
+      const beganAt = performance.now();
+      const expected = text ?? JSON.stringify(value);
+      const stringifyMs = performance.now() - beganAt;
+      const pieces = [...jsonPieces(value)];
+      const piecesMs = performance.now() - beganAt - stringifyMs;
+      assert.ok(pieces.join("") === expected);
+      assert.ok(pieces.length <= expected.length / 32_768 + 1, `${pieces.length} pieces`);
+      assert.ok(piecesMs < 20 * stringifyMs + 3000, `${piecesMs} ms, JSON.stringify ${stringifyMs} ms`);
+    });
+  }
 });
 
 describe("send-json: to a reader", () => {
