@@ -124,7 +124,7 @@ module.exports = {
       severity: "error",
       comment: "The runner is bundled for the sandbox; of the service it takes the wire format and nothing else.",
       from: { path: "^sandbox-image/" },
-      to: { path: "^src/", pathNot: "^src/bridge/(protocol|frames)\\.ts$" },
+      to: { path: "^src/", pathNot: "^src/bridge/(protocol|frames|path-pattern)\\.ts$" },
     },
     {
       name: "runner-carries-no-zod",

@@ -5,10 +5,10 @@
  * sent with the size it had when it was opened, cut or padded with zeros.
  */
 
+import { matchesPattern } from "../../src/bridge/path-pattern.ts";
 import type { Archived, CollectParams } from "../../src/bridge/protocol.ts";
 import { ARCHIVE_END, fileHeader, paddingBytes } from "./archive-writer.ts";
 import { Buffer, closeSync, fsConstants, fstatSync, lstatSync, openSync, readdirSync, readSync } from "./intrinsics.ts";
-import { matchesPattern } from "./path-pattern.ts";
 
 /** Large enough that small files share a frame, since the service counts frames. */
 const PIECE_BYTES = 262_144;

@@ -5,11 +5,12 @@
  * dropped in silence.
  */
 
-import { extract } from "tar-stream";
-import type { Extract, Header } from "tar-stream";
-
 import type { OutputFile } from "../domain/execution.ts";
-import { checkWorkspacePath, isWithin } from "../domain/sandbox-path.ts";
+import { checkWorkspacePath, isWithin, quotePath } from "../domain/sandbox-path.ts";
+import { matchesPattern } from "./path-pattern.ts";
+import type { StepBudget } from "./path-pattern.ts";
+import { TarError, TarReader } from "./tar-reader.ts";
+import type { TarEntry } from "./tar-reader.ts";
 
 export interface ArchiveCaps {
   readonly maxFiles: number;
@@ -17,76 +18,100 @@ export interface ArchiveCaps {
   readonly maxBytes: number;
   /** Workspace folders that files can come from. */
   readonly roots: readonly string[];
+  /** Patterns of which a file's path must match one: the runner is asked to send no others, which binds only an honest one. */
+  readonly patterns: readonly string[];
 }
 
 /** What a tar may be beyond its contents: headers, padding, long names. */
 const OVERHEAD_PER_FILE_BYTES = 4096;
 const OVERHEAD_BYTES = 65_536;
+/** What matching may cost; far more than honest patterns and paths need. */
+const STEPS_PER_FILE = 10_000;
+const DAMAGED = "the archive of the output files is damaged";
 
 /** The most bytes that an archive within the caps can have. */
 export const maxArchiveBytes = (caps: Pick<ArchiveCaps, "maxFiles" | "maxBytes">): number =>
   caps.maxBytes + caps.maxFiles * OVERHEAD_PER_FILE_BYTES + OVERHEAD_BYTES;
 
+/** A file that is being read. */
+interface Incoming {
+  readonly path: string;
+  readonly content: Buffer;
+  filled: number;
+}
+
 /** Takes the archive's bytes as they come; gives the files at the end. */
 export class ArchiveReader {
   readonly #caps: ArchiveCaps;
-  readonly #extract: Extract;
+  readonly #tar: TarReader;
   readonly #files = new Map<string, OutputFile>();
-  readonly #done: Promise<void>;
+  readonly #steps: StepBudget;
   #bytes = 0;
+  #incoming: Incoming | undefined;
   #failure: string | undefined;
 
   constructor(caps: ArchiveCaps) {
     this.#caps = caps;
-    this.#extract = extract();
-    this.#done = new Promise((resolve) => {
-      this.#extract.on("finish", () => {
-        resolve();
-      });
-      this.#extract.on("error", () => {
-        this.#failure ??= "the archive of the output files is damaged";
-        resolve();
-      });
-      this.#extract.on("close", () => {
-        resolve();
-      });
-    });
-    this.#extract.on("entry", (header, stream, next) => {
-      const refusal = this.#refuse(header);
-      const chunks: Buffer[] = [];
-      stream.on("data", (chunk) => {
-        if (refusal === undefined && chunk instanceof Uint8Array) chunks.push(Buffer.from(chunk));
-      });
-      // An archive that breaks off inside an entry fails both streams; the archive's own failure is the one that is reported.
-      stream.on("error", () => undefined);
-      stream.on("end", () => {
-        if (refusal === undefined) this.#keep(header, Buffer.concat(chunks));
-        else if (refusal.path !== undefined)
-          this.#files.set(refusal.path, { path: refusal.path, size: header.size, error: refusal.reason });
-        next();
-      });
-      stream.resume();
+    this.#steps = { left: Math.max(1, caps.maxFiles) * STEPS_PER_FILE };
+    this.#tar = new TarReader({
+      entry: (entry) => {
+        this.#begin(entry);
+      },
+      content: (piece) => {
+        this.#take(piece);
+      },
     });
   }
 
   push(chunk: Buffer): void {
-    if (this.#failure === undefined) this.#extract.write(chunk);
+    if (this.#failure !== undefined) return;
+    try {
+      this.#tar.push(chunk);
+    } catch (error) {
+      if (!(error instanceof TarError)) throw error;
+      this.#failure ??= DAMAGED;
+    }
   }
 
   /** The files, and those that were refused. A damaged archive gives what came before the damage, and an entry that says so. */
-  async finish(): Promise<OutputFile[]> {
-    this.#extract.end(null);
-    await this.#done;
+  finish(): OutputFile[] {
+    if (!this.#tar.isWhole) this.#failure ??= DAMAGED;
     const files = [...this.#files.values()];
     if (this.#failure !== undefined) files.push({ path: "*", size: null, error: this.#failure });
     return files;
   }
 
-  #keep(headers: Header, content: Buffer): void {
-    const check = checkWorkspacePath(headers.name);
-    if (!check.ok) return;
+  #begin(entry: TarEntry): void {
+    this.#incoming = undefined;
+    const check = checkWorkspacePath(entry.name);
+    // A name that is no path is quoted, so that control characters stay harmless wherever the answer is printed.
+    const path = check.ok ? check.path : quotePath(entry.name.slice(0, 256));
+    if (this.#files.size >= this.#caps.maxFiles) {
+      this.#failure ??= `there are more than ${this.#caps.maxFiles} output files`;
+      return;
+    }
+    // Of two entries with one name the first stands.
+    if (this.#failure !== undefined || this.#files.has(path)) return;
+    const reason = check.ok ? this.#refuse(path, entry) : `the name ${check.problem}`;
+    if (reason !== undefined) {
+      this.#files.set(path, { path, size: entry.size, error: reason });
+      return;
+    }
+    this.#bytes += entry.size;
+    this.#incoming = { path, content: Buffer.alloc(entry.size), filled: 0 };
+    if (entry.size === 0) this.#keep(this.#incoming);
+  }
+
+  #take(piece: Buffer): void {
+    if (this.#incoming === undefined) return;
+    this.#incoming.content.set(piece, this.#incoming.filled);
+    this.#incoming.filled += piece.byteLength;
+    if (this.#incoming.filled === this.#incoming.content.byteLength) this.#keep(this.#incoming);
+  }
+
+  #keep({ content, path }: Incoming): void {
+    this.#incoming = undefined;
     const text = decodeUtf8(content);
-    const { path } = check;
     this.#files.set(
       path,
       text === undefined
@@ -95,25 +120,15 @@ export class ArchiveReader {
     );
   }
 
-  /** Why an entry is not taken, with the name to report it under, if any. Counts what is taken. */
-  #refuse(header: Header): { path: string | undefined; reason: string } | undefined {
-    const check = checkWorkspacePath(header.name);
-    // A name that is no path is shown as JSON shows it, so that control characters stay harmless wherever the answer is printed.
-    const path = check.ok ? check.path : JSON.stringify(header.name.slice(0, 256));
-    if (this.#files.size >= this.#caps.maxFiles) {
-      this.#failure ??= `there are more than ${this.#caps.maxFiles} output files`;
-      return { path: undefined, reason: this.#failure };
+  /** Why an entry with a valid path is not taken. */
+  #refuse(path: string, { size, type }: TarEntry): string | undefined {
+    const { maxBytes, patterns, roots } = this.#caps;
+    if (type !== "file") return `is no regular file but a ${type}`;
+    if (!roots.some((root) => isWithin(path, root) && path !== root)) return "lies outside the writable folders";
+    if (!patterns.some((pattern) => matchesPattern(pattern, path, this.#steps))) {
+      return this.#steps.left < 0 ? "the patterns take too long to be matched" : "was not asked for";
     }
-    // Of two entries with one name the first stands.
-    if (this.#files.has(path)) return { path: undefined, reason: "is there twice" };
-    const refuse = (reason: string): { path: string; reason: string } => ({ path, reason });
-    if (!check.ok) return refuse(`the name ${check.problem}`);
-    if (header.type !== "file") return refuse(`is no regular file but a ${header.type}`);
-    if (!this.#caps.roots.some((root) => isWithin(path, root) && path !== root)) return refuse("lies outside the writable folders");
-    if (this.#bytes + header.size > this.#caps.maxBytes)
-      return refuse(`the output files together are larger than ${this.#caps.maxBytes} bytes`);
-    this.#bytes += header.size;
-    return undefined;
+    return this.#bytes + size > maxBytes ? `the output files together are larger than ${maxBytes} bytes` : undefined;
   }
 }
 

@@ -33,6 +33,13 @@ export function checkWorkspacePath(text: string): PathCheck {
   return { ok: true, path: segments.length === 0 ? "." : segments.join("/") };
 }
 
+/** A path that may be none, as JSON shows text, and with no control character of any kind left. */
+export const quotePath = (text: string): string =>
+  JSON.stringify(text).replaceAll(
+    new RegExp(CONTROL_CHARACTERS, "g"),
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
+  );
+
 /** As {@link checkWorkspacePath}, for entries of a policy: `data/**` means the folder `data`. */
 export function checkPolicyPath(text: string): PathCheck {
   return checkWorkspacePath(text === "**" ? "." : text.replace(/\/\*\*$/, ""));

@@ -15,6 +15,7 @@ import type { CloseParams, ExecuteParams, Finished } from "../../bridge/protocol
 import type { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { OutputFile } from "../../domain/execution.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
+import { quotePath } from "../../domain/sandbox-path.ts";
 import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
@@ -115,11 +116,11 @@ export class DockerSandbox implements Sandbox {
     let files: OutputFile[] = [];
     if (archive !== undefined) {
       const sent = await Promise.race([stopped, inbox.archived, inbox.closed]);
-      files = await archive.finish();
+      files = archive.finish();
       const skipped = sent !== "stopped" && "params" in sent ? archivedSchema.safeParse(sent.params).data?.skipped : undefined;
       if (skipped === undefined) files.push({ path: "*", size: null, error: "the program ended before all of its output files were sent" });
       for (const { path, sizeBytes, reason } of skipped ?? []) {
-        files.push({ path: JSON.stringify(path).slice(1, -1), size: sizeBytes, error: SKIP_REASONS[reason](policy) });
+        files.push({ path: quotePath(path).slice(1, -1), size: sizeBytes, error: SKIP_REASONS[reason](policy) });
       }
     }
     await within(Promise.race([drained, stopped]), DRAIN_TIMEOUT_MS, "the last output").catch(() => undefined);

@@ -3,7 +3,7 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { checkPolicyPath, checkWorkspacePath, isWithin, overlap } from "../../../src/domain/sandbox-path.ts";
+import { checkPolicyPath, checkWorkspacePath, isWithin, overlap, quotePath } from "../../../src/domain/sandbox-path.ts";
 
 const NASTY = [
   "..",
@@ -126,6 +126,20 @@ describe("sandbox-path: workspace paths", () => {
     assert.deepEqual(checkPolicyPath("./data/**"), { ok: true, path: "data" });
     assert.deepEqual(checkPolicyPath("**"), { ok: true, path: "." });
     for (const text of ["/**", "../**", "/data/**"]) assert.equal(checkPolicyPath(text).ok, false, text);
+  });
+});
+
+describe("sandbox-path: a path in quotes", () => {
+  it("is JSON for any text, and free of control characters of every kind", () => {
+    fc.assert(
+      fc.property(fc.oneof(fc.string({ unit: "binary" }), fc.constantFrom("\u009b31m", "\u2028\u2029", "\u007f", '"\\\n')), (text) => {
+        const quoted = quotePath(text);
+        assert.equal(JSON.parse(quoted), text);
+        // eslint-disable-next-line no-control-regex -- that is what must not be there
+        assert.doesNotMatch(quoted, /[\u0000-\u001f\u007f-\u009f\u2028\u2029]/);
+      }),
+      { numRuns: 1000 },
+    );
   });
 });
 

@@ -2,38 +2,47 @@
  * Path patterns for output files: `*` matches within a segment, `**` as a whole segment matches any number of segments, also none.
  *
  * Everything else is literal. No regular expression is built: the greedy walk below takes at most pattern × path steps, whatever
- * the caller wrote.
+ * the caller wrote. The runner chooses files with it, and the service checks what it is sent.
  */
 
+/** Counts steps down, for a matcher that must not take long. Below zero nothing matches any more. */
+export interface StepBudget {
+  left: number;
+}
+
 /** True when a relative path with `/` between segments matches. */
-export function matchesPattern(pattern: string, path: string): boolean {
+export function matchesPattern(pattern: string, path: string, steps: StepBudget = { left: Infinity }): boolean {
   return matchGreedily(segmentsOf(pattern), segmentsOf(path), {
     isWildcard: (segment) => segment === "**",
-    matches: matchesSegment,
+    matches: (segment, name) => matchesSegment(segment, name, steps),
+    steps,
   });
 }
 
 const segmentsOf = (path: string): string[] => path.split("/").filter((segment) => segment !== "" && segment !== ".");
 
-function matchesSegment(pattern: string, name: string): boolean {
-  return matchGreedily(pattern, name, { isWildcard: (character) => character === "*", matches: (a, b) => a === b });
+function matchesSegment(pattern: string, name: string, steps: StepBudget): boolean {
+  return matchGreedily(pattern, name, { isWildcard: (character) => character === "*", matches: (a, b) => a === b, steps });
 }
 
 interface Matching {
   readonly isWildcard: (part: string) => boolean;
   readonly matches: (part: string, item: string) => boolean;
+  readonly steps: StepBudget;
 }
 
 /**
  * Matches a sequence in which a wildcard stands for any run of items. It is enough to go back to the last wildcard: an earlier one
  * that took more would only leave less for what is already matched.
  */
-function matchGreedily(pattern: ArrayLike<string>, items: ArrayLike<string>, { isWildcard, matches }: Matching): boolean {
+function matchGreedily(pattern: ArrayLike<string>, items: ArrayLike<string>, { isWildcard, matches, steps }: Matching): boolean {
   let at = 0;
   let item = 0;
   let wildcardAt = -1;
   let wildcardEnd = 0;
   while (item < items.length) {
+    steps.left -= 1;
+    if (steps.left < 0) return false;
     const part = pattern[at];
     if (part !== undefined && isWildcard(part)) {
       wildcardAt = at;

@@ -4,9 +4,9 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { matchesPattern } from "../../../sandbox-image/runner/path-pattern.ts";
+import { matchesPattern } from "../../../src/bridge/path-pattern.ts";
 
-describe("Runner: path patterns", () => {
+describe("path-pattern: output files", () => {
   const cases: [pattern: string, path: string, expected: boolean][] = [
     ["temp/a.txt", "temp/a.txt", true],
     ["temp/a.txt", "temp/a.txt.bak", false],
