@@ -33,7 +33,8 @@ export interface EndingDeps extends FinishDeps {
 
 export class Ending {
   readonly #deps: EndingDeps;
-  readonly #exit = process.exit.bind(process);
+  /** Comes back where the program has replaced `process.reallyExit` by something that does. */
+  readonly #exit: (...code: Parameters<typeof process.exit>) => void = process.exit.bind(process);
   readonly #reallyExit = processInternals.reallyExit;
   /** JSON text. */
   #result = "null";
@@ -85,11 +86,12 @@ export class Ending {
   #leave(...code: Parameters<typeof process.exit>): never {
     this.#isExiting = true;
     try {
-      return this.#exit(...code);
+      this.#exit(...code);
     } finally {
-      // Only reached when the code was refused.
+      // For a code that was refused.
       this.#isExiting = false;
     }
+    return this.#end(Number(process.exitCode ?? 0));
   }
 
   /** Node emits `exit` by itself when nothing is left to do. Going through process.exit instead, the handlers run just the same. */
