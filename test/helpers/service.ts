@@ -31,6 +31,8 @@ export interface ServiceOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The `runtimes` of runtimes.json; default: one named `node`. */
   readonly runtimes?: Readonly<Record<string, object>>;
+  /** Of the service's own log; default: info. */
+  readonly logLevel?: string;
   /** Called with the workspace before the service starts. */
   readonly prepare?: (workspace: string) => Promise<void>;
 }
@@ -87,7 +89,7 @@ export class TestService {
     const logLines: string[] = [];
     try {
       const env = await writeSetUp(folder, options);
-      const logger = pino({ level: "info" }, { write: (line: string) => void logLines.push(line) });
+      const logger = pino({ level: options.logLevel ?? "info" }, { write: (line: string) => void logLines.push(line) });
       const app = await startApp(readEnvironment({ env, cwd: folder }), logger);
       return new TestService(folder, app, logLines);
     } catch (error) {

@@ -3,7 +3,35 @@
  * tampering tests begin with. It shares nothing with the runner but the file descriptor.
  */
 
-/** Defines `fs`, `fd`, `write`, `frame`, `message`, `finished`, `readMessage`, `tarHeader`, `tarFile`, `sendArchive` and `leave`. */
+/** Builds tars that no honest writer makes: `tarHeader`, `tarFile`, `tarEnd`, `pax`, `paxRecord`. */
+export const TAR_BUILDER = `
+  const tarHeader = ({ name, size = 0, type = "0", linkname = "", magic = "ustar\\0" + "00", sizeField, sum = 0 }) => {
+    const block = Buffer.alloc(512);
+    block.write(name, 0, 100);
+    block.write("0000644\\0" + "0000000\\0" + "0000000\\0", 100, "latin1");
+    if (Buffer.isBuffer(sizeField)) sizeField.copy(block, 124); else block.write(sizeField ?? size.toString(8).padStart(11, "0") + "\\0", 124, "latin1");
+    block.write("00000000000\\0        ", 136, "latin1");
+    block.write(type, 156, "latin1");
+    block.write(linkname, 157, 100);
+    block.write(magic, 257, "latin1");
+    for (const byte of block) sum += byte;
+    block.write(sum.toString(8).padStart(6, "0") + "\\0 ", 148, "latin1");
+    return block;
+  };
+  const padded = (content) => Buffer.concat([content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
+  const tarFile = (name, content = "x", more = {}) =>
+    Buffer.concat([tarHeader({ name, size: Buffer.byteLength(content), ...more }), padded(Buffer.from(content))]);
+  const tarEnd = Buffer.alloc(1024);
+  const pax = (records, type = "x") => tarFile("pax", records, { type });
+  const paxRecord = (key, value) => {
+    const rest = \` \${key}=\${value}\\n\`;
+    let digits = 1;
+    while (String(Buffer.byteLength(rest) + digits).length !== digits) digits++;
+    return Buffer.byteLength(rest) + digits + rest;
+  };
+`;
+
+/** Defines `fs`, `fd`, `write`, `frame`, `message`, `finished`, `readMessage`, `sendArchive`, `leave` and those of {@link TAR_BUILDER}. */
 export const RAW_SOCKET = `
   const fs = require("node:fs");
   const fd = (() => {
@@ -37,31 +65,7 @@ export const RAW_SOCKET = `
   };
   const readMessage = () => JSON.parse(readExactly(readExactly(5).readUInt32BE(0)).toString());
 
-  const tarHeader = ({ name, size = 0, type = "0", linkname = "", magic = "ustar\\0" + "00", sizeField, sum = 0 }) => {
-    const block = Buffer.alloc(512);
-    block.write(name, 0, 100);
-    block.write("0000644\\0" + "0000000\\0" + "0000000\\0", 100, "latin1");
-    if (Buffer.isBuffer(sizeField)) sizeField.copy(block, 124); else block.write(sizeField ?? size.toString(8).padStart(11, "0") + "\\0", 124, "latin1");
-    block.write("00000000000\\0        ", 136, "latin1");
-    block.write(type, 156, "latin1");
-    block.write(linkname, 157, 100);
-    block.write(magic, 257, "latin1");
-    for (const byte of block) sum += byte;
-    block.write(sum.toString(8).padStart(6, "0") + "\\0 ", 148, "latin1");
-    return block;
-  };
-  const padded = (content) => Buffer.concat([content, Buffer.alloc((512 - (content.length % 512)) % 512)]);
-  const tarFile = (name, content = "x", more = {}) =>
-    Buffer.concat([tarHeader({ name, size: Buffer.byteLength(content), ...more }), padded(Buffer.from(content))]);
-  const tarEnd = Buffer.alloc(1024);
-  const pax = (records, type = "x") => tarFile("pax", records, { type });
-  const paxRecord = (key, value) => {
-    const rest = \` \${key}=\${value}\\n\`;
-    let digits = 1;
-    while (String(Buffer.byteLength(rest) + digits).length !== digits) digits++;
-    return Buffer.byteLength(rest) + digits + rest;
-  };
-
+  ${TAR_BUILDER}
   /** Ends the process at once, past the runner. */
   const leave = () => process.abort();
   /** Plays the runner to its end, with an archive of one's own. */
