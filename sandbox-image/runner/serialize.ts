@@ -132,15 +132,16 @@ class Writer {
   #structure(value: object, place: Place): void {
     const bytes = isPlain(value) ? undefined : bytesOf(value);
     if (bytes !== undefined) this.#base64(bytes);
-    else if (isArray(value)) this.#array(value, place);
+    else if (attempt(place, () => isArray(value))) this.#array(value as readonly unknown[], place);
     else if (isPlain(value)) this.#properties(value, place);
     else if (types.isMap(value)) this.#map(value, place);
     else if (types.isSet(value)) this.#set(value, place);
     else if (types.isRegExp(value)) this.#string(attempt(place, () => String(value)));
     else if (types.isPromise(value)) this.#string("[Promise]");
     else if (types.isBoxedPrimitive(value)) this.#unboxed(value, place);
-    else if (isError(value)) this.#properties(this.#options.describeError(value), place);
-    else if (value instanceof URLSearchParams) this.#string(attempt(place, () => value.toString()));
+    else if (attempt(place, () => isError(value))) this.#properties(this.#options.describeError(value), place);
+    else if (attempt(place, () => value instanceof URLSearchParams))
+      this.#string(attempt(place, () => (value as URLSearchParams).toString()));
     else this.#properties(value, place);
   }
 

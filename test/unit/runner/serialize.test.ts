@@ -169,6 +169,14 @@ describe("Runner: the result as JSON", () => {
     assert.match(refusal([proxy]), /^The result cannot be read at result\[0\]: /);
   });
 
+  it("names the place of what cannot even be asked what it is", () => {
+    const { proxy, revoke } = Proxy.revocable([], {});
+    revoke();
+    assert.match(refusal({ a: { toJSON: () => proxy } }), /^The result cannot be read at result\.a: .*revoked/);
+    const nameless = new Proxy({}, { getPrototypeOf: () => fail("nobody") });
+    assert.equal(refusal([nameless]), "The result cannot be read at result[0]: nobody");
+  });
+
   it("takes what throws anything", () => {
     const thrown = new Proxy({}, { has: () => fail("trap"), get: () => fail("trap") });
     assert.match(refusal({ toJSON: () => fail(thrown) }), /something was thrown that cannot be shown/);
