@@ -21,7 +21,7 @@ export interface ExecutionRecord {
 export interface StoreLimits {
   readonly ttlMs: number;
   readonly maxRecords: number;
-  /** For the results together, by the length of their texts. */
+  /** For the results together, as {@link estimateBytes} has it. */
   readonly maxBytes: number;
 }
 
@@ -91,12 +91,28 @@ export class ExecutionStore {
   }
 }
 
+/** What an array or object takes in memory, and an item in it, beyond the JSON text of it. */
+const CONTAINER_BYTES = 32;
+const ITEM_BYTES = 8;
+
+/** Of a JSON value in memory: millions of empty lists take more than ten times what their text does. */
+function estimateJsonBytes(value: unknown): number {
+  const text = JSON.stringify(value);
+  let bytes = text.length;
+  for (let index = 0; index < text.length; index += 1) {
+    const character = text.charCodeAt(index);
+    if (character === 0x5b || character === 0x7b) bytes += CONTAINER_BYTES;
+    else if (character === 0x2c) bytes += ITEM_BYTES;
+  }
+  return bytes;
+}
+
 /** What a result holds in memory, roughly; text takes one or two bytes a character. */
 function estimateBytes(execution: Execution): number {
   const files = execution.files.reduce((sum, file) => sum + ("content" in file ? file.content.length : 0) + file.path.length, 0);
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
-  return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + JSON.stringify(execution.result).length;
+  return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + estimateJsonBytes(execution.result);
 }
 
 /** The short form, for lists. */

@@ -91,6 +91,7 @@ describe("execution-store: what the API can show", () => {
     ["stdout", { stdout: "x".repeat(400_000) }],
     ["stderr", { stderr: "x".repeat(400_000) }],
     ["the result", { result: { text: "x".repeat(400_000) } }],
+    ["the structure of the result", { result: Array.from({ length: 9000 }, () => []) }],
     ["the files", { files: [{ path: "temp/a", content: "x".repeat(400_000), encoding: "utf8", size: 400_000 }] }],
     ["the error", { error: { name: "Error", message: "x".repeat(200_000), stack: "x".repeat(200_000) } }],
   ] as const) {
