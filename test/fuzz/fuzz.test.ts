@@ -2,7 +2,7 @@
 
 import { closeHttpTarget, INPUT_TARGETS } from "./input-targets.ts";
 import { corpusOf, fuzz, seedOf } from "./target.ts";
-import { WIRE_TARGETS } from "./wire-targets.ts";
+import { closeConnectionTarget, WIRE_TARGETS } from "./wire-targets.ts";
 
 const SHORT_RUNS = 2000;
 const TIME_LIMIT_MS = 1500;
@@ -10,6 +10,7 @@ const TIME_LIMIT_MS = 1500;
 describe("Fuzz", () => {
   const seed = seedOf();
   after(closeHttpTarget);
+  after(closeConnectionTarget);
 
   for (const target of [...WIRE_TARGETS, ...INPUT_TARGETS]) {
     describe(target.name, () => {

@@ -95,6 +95,12 @@ async function socketPair(): Promise<{ peer: Socket; accepted: Socket }> {
   return { peer, accepted };
 }
 
+/** Closes the listener, which takes its file away. To be called after the last case. */
+export async function closeConnectionTarget(): Promise<void> {
+  (await listener)?.server.close();
+  listener = undefined;
+}
+
 const connection: FuzzTarget = {
   name: "connection",
   grown: frameStream,

@@ -62,18 +62,6 @@ const FIELDS = new Set([
 ]);
 
 let service: TestService;
-before(async () => {
-  service = await TestService.start({
-    logLevel: "trace",
-    env: { CODE_MODE_API_KEYS: `tester:${KEY}` },
-    runtimes: {
-      node: { permissions: { fileSystem: { read: ["./data"], write: ["./temp"] } } },
-      networked: { permissions: { network: { allowedHosts: ["localhost"], allowedPorts: [80] } } },
-    },
-  });
-});
-after(() => service.close());
-
 const authorized = { authorization: `Bearer ${KEY}` };
 const post = (body: unknown, headers: Record<string, string> = {}): Promise<Answer> =>
   service.post(body, { headers: { ...authorized, ...headers } });
@@ -146,6 +134,17 @@ async function sendEverywhere(payload: string): Promise<void> {
 }
 
 describe("Security: tampering with the log", () => {
+  before(async () => {
+    service = await TestService.start({
+      logLevel: "trace",
+      env: { CODE_MODE_API_KEYS: `tester:${KEY}` },
+      runtimes: {
+        node: { permissions: { fileSystem: { read: ["./data"], write: ["./temp"] } } },
+        networked: { permissions: { network: { allowedHosts: ["localhost"], allowedPorts: [80] } } },
+      },
+    });
+  });
+  after(() => service.close());
   attack({
     name: "text that ends a line and forges the next one",
     layer: "JSON lines, control characters as escapes",

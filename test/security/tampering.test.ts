@@ -16,11 +16,6 @@ const TIMEOUT_MS = 2000;
 const LATEST_MS = TIMEOUT_MS + 4000;
 
 let service: TestService;
-before(async () => {
-  service = await TestService.start();
-});
-after(() => service.close());
-
 /** Runs a program that has the raw socket, and says what came of it. Anything but a 200 in time fails. */
 async function tamper(code: string, request: object = {}): Promise<string> {
   const execution = await service.run(`${RAW_SOCKET}\n${code}`, { timeoutMs: TIMEOUT_MS, ...request });
@@ -43,146 +38,6 @@ const finishedText = (result: string): string =>
   `{"jsonrpc":"2.0","method":"finished","params":{"result":${result},"error":null,"exitCode":0}}`;
 const raw = (text: string): string => `write(message(${JSON.stringify(text)})); for (;;);`;
 
-describe("Security: tampering with the wire", () => {
-  const NOT_ALLOWED = /^killed: The sandbox was ended: the sandbox sent "\w+" where it must not\.$/;
-  const NO_MESSAGE = /^killed: .*a message that is none/;
-  const WRONG_FORM = /^killed: .*a result of the wrong form/;
-
-  const attacks: readonly [name: string, code: string, gives: string | RegExp][] = [
-    // What a program can do to itself.
-    ["a result before its own", 'write(finished("forged")); return "real";', 'completed: "forged"'],
-    ["two results", 'write(Buffer.concat([finished("first"), finished("second")])); leave();', 'completed: "first"'],
-    ["a result three times", 'const one = finished("one"); for (let n = 0; n < 3; n++) write(one); leave();', 'completed: "one"'],
-    [
-      "a result byte by byte",
-      'for (const byte of finished("slow")) { write(Buffer.from([byte])); pause(2); } leave();',
-      'completed: "slow"',
-    ],
-    [
-      "half a frame, then the runner's own in the other half",
-      'write(finished("x".repeat(300)).subarray(0, 200)); return "real";',
-      /^(killed|timed_out): /,
-    ],
-    ["half a frame, then the end", "write(finished(1).subarray(0, 20)); leave();", /^killed: The program's process was ended by SIG/],
-    [
-      "the header of a frame, then the end",
-      "write(Buffer.from([0, 0, 0, 9, 1])); leave();",
-      /^killed: The program's process was ended by SIG/,
-    ],
-    ["a closed socket, then a result", 'fs.closeSync(fd); return "real";', /^(completed: null|failed: |killed: )/],
-    // What no runner sends.
-    ["a length over the cap", "write(Buffer.from([0, 255, 255, 255, 1])); for (;;);", /^killed: .*over the cap/],
-    ["a length over the cap, of the archive's kind", "write(Buffer.from([255, 255, 255, 255, 2])); for (;;);", /^killed: .*over the cap/],
-    ["kind 0", 'write(frame(0, "{}")); for (;;);', /^killed: .*unknown frame kind 0/],
-    ["kind 255", 'write(frame(255, "{}")); for (;;);', /^killed: .*unknown frame kind 255/],
-    ["ready, twice", 'write(rpc("ready", { protocol: 1, node: "v24" })); for (;;);', NOT_ALLOWED],
-    ["archived before it was asked for", 'write(rpc("archived", { skipped: [] })); for (;;);', NOT_ALLOWED],
-    ["archived after its result, not asked for", 'write(finished(1)); write(rpc("archived", { skipped: [] })); leave();', "completed: 1"],
-    ["an archive that was not asked for", 'write(frame(2, tarFile("temp/x"))); for (;;);', /^killed: .*not asked for/],
-    ["the service's own execute", 'write(rpc("execute", { code: "1" })); for (;;);', NOT_ALLOWED],
-    ["the service's own close", 'write(rpc("close", { marker: "x", collect: null })); for (;;);', NOT_ALLOWED],
-    ["a method of an object's prototype", 'write(rpc("constructor", {})); for (;;);', NOT_ALLOWED],
-    [
-      "the answer to a request again",
-      'write(message({ jsonrpc: "2.0", id: 1, result: { identities: [] } })); for (;;);',
-      /^killed: .*not made/,
-    ],
-    [
-      "the answer to a request of somebody else",
-      'write(message({ jsonrpc: "2.0", id: 2, result: null })); for (;;);',
-      /^killed: .*not made/,
-    ],
-    ["an answer with an id that is no number", 'write(message({ jsonrpc: "2.0", id: "1", result: null })); for (;;);', NO_MESSAGE],
-    ["an answer with an id beyond all", 'write(message(\'{"jsonrpc":"2.0","id":1e400,"result":null}\')); for (;;);', NO_MESSAGE],
-    ["a batch", 'write(message([{ jsonrpc: "2.0", method: "finished", params: {} }])); for (;;);', NO_MESSAGE],
-    ["another protocol", 'write(message({ jsonrpc: "1.0", method: "finished", params: {} })); for (;;);', NO_MESSAGE],
-    ["a field too many", 'write(message({ jsonrpc: "2.0", method: "finished", params: {}, execution: "exe_0" })); for (;;);', NO_MESSAGE],
-    ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: /],
-    ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: /],
-    // Results of another form.
-    ["a result without its error", 'write(rpc("finished", { result: 1, exitCode: 0 })); for (;;);', WRONG_FORM],
-    [
-      "a result for another execution",
-      'write(rpc("finished", { result: 1, error: null, exitCode: 0, id: "exe_0" })); for (;;);',
-      WRONG_FORM,
-    ],
-    ["an exit code that is none", 'write(rpc("finished", { result: 1, error: null, exitCode: -1 })); for (;;);', WRONG_FORM],
-    [
-      "an error with a very long name",
-      'write(rpc("finished", { result: 1, exitCode: 0, error: { name: "n".repeat(257), message: "", stack: "" } })); for (;;);',
-      WRONG_FORM,
-    ],
-    ["nested 128 levels deep", `write(message(${JSON.stringify(finishedText(nested(126)))})); leave();`, /^completed: \[{126}\]{126}$/],
-    ["nested 129 levels deep", raw(finishedText(nested(127))), /^killed: .*nested 129 levels deep, over the cap of 128/],
-    ["nested deeper than a stack", raw(finishedText(nested(100_000))), /^killed: .*over the cap of 128/],
-  ];
-  for (const [name, code, gives] of attacks) {
-    attack({ name, layer: "checks of each frame", without: forgingWorks, within: { run: () => tamper(code), gives } });
-  }
-
-  it("needs no trick to find the socket: /proc shows it", async () => {
-    const links =
-      'fs.readdirSync("/proc/self/fd").filter((n) => { try { return fs.readlinkSync("/proc/self/fd/" + n).startsWith("socket:"); } catch { return false; } })';
-    assert.equal(await tamper(`return ${links}.map(Number).includes(fd);`), "completed: true");
-  });
-
-  it("leaves an execution alone that a forger names in all of its frames", async () => {
-    const victim = service.run('await new Promise((resolve) => setTimeout(resolve, 1500)); return "mine";');
-    let id = "";
-    await eventually("the victim runs", async () => {
-      const { body } = await service.get<{ executions: { id: string; status: string }[] }>("/v1/executions?status=running");
-      id = body.executions[0]?.id ?? "";
-      return id !== "";
-    });
-    const forged = ["id", "execution", "executionId", "socket"].map(
-      (field) => `{ ${field}: process.argv[2], result: "stolen", error: null, exitCode: 0 }`,
-    );
-    for (const params of forged) assert.match(await tamper(`write(rpc("finished", ${params})); for (;;);`, { args: [id] }), WRONG_FORM);
-    assert.equal(outcome(await victim), 'completed: "mine"');
-  });
-});
-
-describe("Security: tampering with values", () => {
-  /** Every value that a reader of JSON can stumble over, as the raw bytes of one result. */
-  const POLLUTION =
-    '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"prototype":{"polluted":1},"toJSON":"x","then":"x"}';
-  const VALUES = `[${POLLUTION},{"a":1,"a":2},"\\ud800","\\udc00\\ud800","\\u0000",9007199254740993,-0,1e400,-1e400,1e-400,0.1e1,"\\u2028"]`;
-
-  attack({
-    name: "keys that reach into prototypes",
-    layer: "data stays data",
-    without: { run: () => naiveMerge(POLLUTION), shows: "polluted" },
-    within: {
-      run: async () => {
-        const execution = await service.run(`${RAW_SOCKET} write(message(${JSON.stringify(finishedText(VALUES))})); leave();`);
-        assert.equal(execution.status, "completed");
-        const [first] = execution.result as [unknown];
-        assert.equal(JSON.stringify(first), POLLUTION);
-        // The service runs in this very process.
-        return Object.keys(Object.prototype).length === 0 && !("polluted" in {}) ? "clean" : "polluted";
-      },
-      gives: "clean",
-    },
-  });
-
-  it("arrive as valid JSON, the way JSON is read", async () => {
-    const response = await fetch(`${service.url}/v1/executions`, {
-      method: "POST",
-      headers: { "content-type": "application/json" },
-      body: JSON.stringify({ code: `${RAW_SOCKET} write(message(${JSON.stringify(finishedText(VALUES))})); leave();` }),
-    });
-    const { result } = JSON.parse(await response.text()) as { result: unknown[] };
-    const big = 9007199254740992;
-    assert.deepEqual(result.slice(1), [{ a: 2 }, "\ud800", "\udc00\ud800", "\0", big, 0, null, null, 0, 1, "\u2028"]);
-  });
-
-  it("that are no UTF-8 become replacement characters", async () => {
-    const code = `const [head, tail] = ${JSON.stringify(finishedText('"|"').split("|"))};
-      write(frame(1, Buffer.concat([Buffer.from(head), Buffer.from([0xff, 0xc0, 0x80, 0xed, 0xa0, 0x80]), Buffer.from(tail)]))); leave();`;
-    assert.match(await tamper(code), /^completed: "\ufffd+"$/);
-  });
-});
-
 /** What careless code makes of such keys. */
 async function naiveMerge(json: string): Promise<string> {
   const merge = (target: Record<string, unknown>, source: Record<string, unknown>): void => {
@@ -200,9 +55,155 @@ async function naiveMerge(json: string): Promise<string> {
   }
 }
 
-describe("Security: tampering with the runner's ground", () => {
-  /** A runner that trusts its own language, and prints its result. */
-  const NAIVE = `
+describe("Security: tampering", () => {
+  before(async () => {
+    service = await TestService.start();
+  });
+  after(() => service.close());
+
+  describe("Security: tampering with the wire", () => {
+    const NOT_ALLOWED = /^killed: The sandbox was ended: the sandbox sent "\w+" where it must not\.$/;
+    const NO_MESSAGE = /^killed: .*a message that is none/;
+    const WRONG_FORM = /^killed: .*a result of the wrong form/;
+
+    const attacks: readonly [name: string, code: string, gives: string | RegExp][] = [
+      // What a program can do to itself.
+      ["a result before its own", 'write(finished("forged")); return "real";', 'completed: "forged"'],
+      ["two results", 'write(Buffer.concat([finished("first"), finished("second")])); leave();', 'completed: "first"'],
+      ["a result three times", 'const one = finished("one"); for (let n = 0; n < 3; n++) write(one); leave();', 'completed: "one"'],
+      [
+        "a result byte by byte",
+        'for (const byte of finished("slow")) { write(Buffer.from([byte])); pause(2); } leave();',
+        'completed: "slow"',
+      ],
+      [
+        "half a frame, then the runner's own in the other half",
+        'write(finished("x".repeat(300)).subarray(0, 200)); return "real";',
+        /^(killed|timed_out): /,
+      ],
+      ["half a frame, then the end", "write(finished(1).subarray(0, 20)); leave();", /^killed: The program's process was ended by SIG/],
+      [
+        "the header of a frame, then the end",
+        "write(Buffer.from([0, 0, 0, 9, 1])); leave();",
+        /^killed: The program's process was ended by SIG/,
+      ],
+      ["a closed socket, then a result", 'fs.closeSync(fd); return "real";', /^(completed: null|failed: |killed: )/],
+      // What no runner sends.
+      ["a length over the cap", "write(Buffer.from([0, 255, 255, 255, 1])); for (;;);", /^killed: .*over the cap/],
+      ["a length over the cap, of the archive's kind", "write(Buffer.from([255, 255, 255, 255, 2])); for (;;);", /^killed: .*over the cap/],
+      ["kind 0", 'write(frame(0, "{}")); for (;;);', /^killed: .*unknown frame kind 0/],
+      ["kind 255", 'write(frame(255, "{}")); for (;;);', /^killed: .*unknown frame kind 255/],
+      ["ready, twice", 'write(rpc("ready", { protocol: 1, node: "v24" })); for (;;);', NOT_ALLOWED],
+      ["archived before it was asked for", 'write(rpc("archived", { skipped: [] })); for (;;);', NOT_ALLOWED],
+      ["archived after its result, not asked for", 'write(finished(1)); write(rpc("archived", { skipped: [] })); leave();', "completed: 1"],
+      ["an archive that was not asked for", 'write(frame(2, tarFile("temp/x"))); for (;;);', /^killed: .*not asked for/],
+      ["the service's own execute", 'write(rpc("execute", { code: "1" })); for (;;);', NOT_ALLOWED],
+      ["the service's own close", 'write(rpc("close", { marker: "x", collect: null })); for (;;);', NOT_ALLOWED],
+      ["a method of an object's prototype", 'write(rpc("constructor", {})); for (;;);', NOT_ALLOWED],
+      [
+        "the answer to a request again",
+        'write(message({ jsonrpc: "2.0", id: 1, result: { identities: [] } })); for (;;);',
+        /^killed: .*not made/,
+      ],
+      [
+        "the answer to a request of somebody else",
+        'write(message({ jsonrpc: "2.0", id: 2, result: null })); for (;;);',
+        /^killed: .*not made/,
+      ],
+      ["an answer with an id that is no number", 'write(message({ jsonrpc: "2.0", id: "1", result: null })); for (;;);', NO_MESSAGE],
+      ["an answer with an id beyond all", 'write(message(\'{"jsonrpc":"2.0","id":1e400,"result":null}\')); for (;;);', NO_MESSAGE],
+      ["a batch", 'write(message([{ jsonrpc: "2.0", method: "finished", params: {} }])); for (;;);', NO_MESSAGE],
+      ["another protocol", 'write(message({ jsonrpc: "1.0", method: "finished", params: {} })); for (;;);', NO_MESSAGE],
+      ["a field too many", 'write(message({ jsonrpc: "2.0", method: "finished", params: {}, execution: "exe_0" })); for (;;);', NO_MESSAGE],
+      ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: /],
+      ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: /],
+      // Results of another form.
+      ["a result without its error", 'write(rpc("finished", { result: 1, exitCode: 0 })); for (;;);', WRONG_FORM],
+      [
+        "a result for another execution",
+        'write(rpc("finished", { result: 1, error: null, exitCode: 0, id: "exe_0" })); for (;;);',
+        WRONG_FORM,
+      ],
+      ["an exit code that is none", 'write(rpc("finished", { result: 1, error: null, exitCode: -1 })); for (;;);', WRONG_FORM],
+      [
+        "an error with a very long name",
+        'write(rpc("finished", { result: 1, exitCode: 0, error: { name: "n".repeat(257), message: "", stack: "" } })); for (;;);',
+        WRONG_FORM,
+      ],
+      ["nested 128 levels deep", `write(message(${JSON.stringify(finishedText(nested(126)))})); leave();`, /^completed: \[{126}\]{126}$/],
+      ["nested 129 levels deep", raw(finishedText(nested(127))), /^killed: .*nested 129 levels deep, over the cap of 128/],
+      ["nested deeper than a stack", raw(finishedText(nested(100_000))), /^killed: .*over the cap of 128/],
+    ];
+    for (const [name, code, gives] of attacks) {
+      attack({ name, layer: "checks of each frame", without: forgingWorks, within: { run: () => tamper(code), gives } });
+    }
+
+    it("needs no trick to find the socket: /proc shows it", async () => {
+      const links =
+        'fs.readdirSync("/proc/self/fd").filter((n) => { try { return fs.readlinkSync("/proc/self/fd/" + n).startsWith("socket:"); } catch { return false; } })';
+      assert.equal(await tamper(`return ${links}.map(Number).includes(fd);`), "completed: true");
+    });
+
+    it("leaves an execution alone that a forger names in all of its frames", async () => {
+      const victim = service.run('await new Promise((resolve) => setTimeout(resolve, 1500)); return "mine";');
+      let id = "";
+      await eventually("the victim runs", async () => {
+        const { body } = await service.get<{ executions: { id: string; status: string }[] }>("/v1/executions?status=running");
+        id = body.executions[0]?.id ?? "";
+        return id !== "";
+      });
+      const forged = ["id", "execution", "executionId", "socket"].map(
+        (field) => `{ ${field}: process.argv[2], result: "stolen", error: null, exitCode: 0 }`,
+      );
+      for (const params of forged) assert.match(await tamper(`write(rpc("finished", ${params})); for (;;);`, { args: [id] }), WRONG_FORM);
+      assert.equal(outcome(await victim), 'completed: "mine"');
+    });
+  });
+
+  describe("Security: tampering with values", () => {
+    /** Every value that a reader of JSON can stumble over, as the raw bytes of one result. */
+    const POLLUTION =
+      '{"__proto__":{"polluted":1},"constructor":{"prototype":{"polluted":1}},"prototype":{"polluted":1},"toJSON":"x","then":"x"}';
+    const VALUES = `[${POLLUTION},{"a":1,"a":2},"\\ud800","\\udc00\\ud800","\\u0000",9007199254740993,-0,1e400,-1e400,1e-400,0.1e1,"\\u2028"]`;
+
+    attack({
+      name: "keys that reach into prototypes",
+      layer: "data stays data",
+      without: { run: () => naiveMerge(POLLUTION), shows: "polluted" },
+      within: {
+        run: async () => {
+          const execution = await service.run(`${RAW_SOCKET} write(message(${JSON.stringify(finishedText(VALUES))})); leave();`);
+          assert.equal(execution.status, "completed");
+          const [first] = execution.result as [unknown];
+          assert.equal(JSON.stringify(first), POLLUTION);
+          // The service runs in this very process.
+          return Object.keys(Object.prototype).length === 0 && !("polluted" in {}) ? "clean" : "polluted";
+        },
+        gives: "clean",
+      },
+    });
+
+    it("arrive as valid JSON, the way JSON is read", async () => {
+      const response = await fetch(`${service.url}/v1/executions`, {
+        method: "POST",
+        headers: { "content-type": "application/json" },
+        body: JSON.stringify({ code: `${RAW_SOCKET} write(message(${JSON.stringify(finishedText(VALUES))})); leave();` }),
+      });
+      const { result } = JSON.parse(await response.text()) as { result: unknown[] };
+      const big = 9007199254740992;
+      assert.deepEqual(result.slice(1), [{ a: 2 }, "\ud800", "\udc00\ud800", "\0", big, 0, null, null, 0, 1, "\u2028"]);
+    });
+
+    it("that are no UTF-8 become replacement characters", async () => {
+      const code = `const [head, tail] = ${JSON.stringify(finishedText('"|"').split("|"))};
+      write(frame(1, Buffer.concat([Buffer.from(head), Buffer.from([0xff, 0xc0, 0x80, 0xed, 0xa0, 0x80]), Buffer.from(tail)]))); leave();`;
+      assert.match(await tamper(code), /^completed: "\ufffd+"$/);
+    });
+  });
+
+  describe("Security: tampering with the runner's ground", () => {
+    /** A runner that trusts its own language, and prints its result. */
+    const NAIVE = `
     const fs = require("node:fs");
     const value = ["right"];
     const keepsAlive = setInterval(() => {}, 1000);
@@ -216,83 +217,84 @@ describe("Security: tampering with the runner's ground", () => {
       (function send() { fs.writeSync(1, bytes); }).call(null);
       process.reallyExit(0);
     });`;
-  const broken = '() => { throw new Error("patched"); }';
-  const patches: readonly [name: string, patch: string, gives?: string | RegExp][] = [
-    ["JSON.stringify", "JSON.stringify = () => '\"forged\"'"],
-    // A toJSON is asked, as JSON.stringify would, but for the program's own value only.
-    ["toJSON of everything", 'Object.prototype.toJSON = () => "forged"', 'completed: "forged"'],
-    [
-      "accessor on Object.prototype",
-      'Object.defineProperty(Object.prototype, "result", { get: () => "forged", set() {}, configurable: true })',
-    ],
-    ["Array.prototype", `for (const key of ["push", "join", "map", "concat", "slice"]) Array.prototype[key] = ${broken}`],
-    // Node itself stands on this one.
-    ["Array.prototype[Symbol.iterator]", `Array.prototype[Symbol.iterator] = ${broken}`, /^(failed|killed|timed_out): /],
-    ["Buffer.from", "Buffer.from = () => Buffer.alloc(0)"],
-    ["TextEncoder", "globalThis.TextEncoder = undefined"],
-    [
-      "Uint8Array.prototype",
-      `for (const key of ["set", "subarray", "fill"]) Uint8Array.prototype[key] = ${broken}; Buffer.from = ${broken}`,
-    ],
-    ["fs.writeSync", "fs.writeSync = () => 0"],
-    ["Promise.prototype.then", "Promise.prototype.then = () => {}"],
-    ["Function.prototype.call and apply", `Function.prototype.call = Function.prototype.apply = ${broken}`],
-    ["process.reallyExit", "process.reallyExit = () => {}"],
-  ];
-  for (const [name, patch, gives = 'completed: ["right"]'] of patches) {
-    attack({
-      name: `patched: ${name}`,
-      layer: "built-ins are taken before the program runs; a status for every end",
-      without: {
-        run: () => {
-          const { error, stdout } = spawnSync(process.execPath, ["-e", NAIVE.replace("PATCH", () => patch)], {
-            timeout: 1500,
-            encoding: "utf8",
-          });
-          return (error as NodeJS.ErrnoException | undefined)?.code ?? (stdout === '["right"]' ? "right" : "lost");
+    const broken = '() => { throw new Error("patched"); }';
+    const patches: readonly [name: string, patch: string, gives?: string | RegExp][] = [
+      ["JSON.stringify", "JSON.stringify = () => '\"forged\"'"],
+      // A toJSON is asked, as JSON.stringify would, but for the program's own value only.
+      ["toJSON of everything", 'Object.prototype.toJSON = () => "forged"', 'completed: "forged"'],
+      [
+        "accessor on Object.prototype",
+        'Object.defineProperty(Object.prototype, "result", { get: () => "forged", set() {}, configurable: true })',
+      ],
+      ["Array.prototype", `for (const key of ["push", "join", "map", "concat", "slice"]) Array.prototype[key] = ${broken}`],
+      // Node itself stands on this one.
+      ["Array.prototype[Symbol.iterator]", `Array.prototype[Symbol.iterator] = ${broken}`, /^(failed|killed|timed_out): /],
+      ["Buffer.from", "Buffer.from = () => Buffer.alloc(0)"],
+      ["TextEncoder", "globalThis.TextEncoder = undefined"],
+      [
+        "Uint8Array.prototype",
+        `for (const key of ["set", "subarray", "fill"]) Uint8Array.prototype[key] = ${broken}; Buffer.from = ${broken}`,
+      ],
+      ["fs.writeSync", "fs.writeSync = () => 0"],
+      ["Promise.prototype.then", "Promise.prototype.then = () => {}"],
+      ["Function.prototype.call and apply", `Function.prototype.call = Function.prototype.apply = ${broken}`],
+      ["process.reallyExit", "process.reallyExit = () => {}"],
+    ];
+    for (const [name, patch, gives = 'completed: ["right"]'] of patches) {
+      attack({
+        name: `patched: ${name}`,
+        layer: "built-ins are taken before the program runs; a status for every end",
+        without: {
+          run: () => {
+            const { error, stdout } = spawnSync(process.execPath, ["-e", NAIVE.replace("PATCH", () => patch)], {
+              timeout: 1500,
+              encoding: "utf8",
+            });
+            return (error as NodeJS.ErrnoException | undefined)?.code ?? (stdout === '["right"]' ? "right" : "lost");
+          },
+          shows: /^(lost|ETIMEDOUT)$/,
         },
-        shows: /^(lost|ETIMEDOUT)$/,
-      },
-      within: {
-        run: async () => {
-          const execution = await service.run(
-            `const fs = require("node:fs"); ${patch}; fs.writeFileSync("temp/out", "kept"); return ["right"];`,
-            {
-              timeoutMs: TIMEOUT_MS,
-              outputFiles: ["temp/out"],
-            },
-          );
-          assert.ok(execution.usage.runMs < LATEST_MS);
-          return outcome(execution);
+        within: {
+          run: async () => {
+            const execution = await service.run(
+              `const fs = require("node:fs"); ${patch}; fs.writeFileSync("temp/out", "kept"); return ["right"];`,
+              {
+                timeoutMs: TIMEOUT_MS,
+                outputFiles: ["temp/out"],
+              },
+            );
+            assert.ok(execution.usage.runMs < LATEST_MS);
+            return outcome(execution);
+          },
+          gives,
         },
-        gives,
-      },
-    });
-  }
-});
+      });
+    }
+  });
 
-describe("Security: tampering with the end of the output", () => {
-  it("a marker is not known before, and nothing that looks like one cuts the output", async () => {
-    const code = `const { randomBytes } = require("node:crypto");
+  describe("Security: tampering with the end of the output", () => {
+    it("a marker is not known before, and nothing that looks like one cuts the output", async () => {
+      const code = `const { randomBytes } = require("node:crypto");
       const lines = Array.from({ length: 500 }, () => randomBytes(24).toString("hex"));
       for (const line of lines) console.log(line);
       console.log("the end");
       return lines;`;
-    const { result, stdout, truncated } = await service.run(code);
-    assert.equal(stdout, `${(result as string[]).join("\n")}\nthe end\n`);
-    assert.deepEqual(truncated, { stdout: false, stderr: false });
-  });
+      const { result, stdout, truncated } = await service.run(code);
+      assert.equal(stdout, `${(result as string[]).join("\n")}\nthe end\n`);
+      assert.deepEqual(truncated, { stdout: false, stderr: false });
+    });
 
-  it("a program that takes the marker from the socket cuts its own output with it, and that is all", async () => {
-    const code = `fs.writeSync(1, "before"); write(finished("forged"));
+    it("a program that takes the marker from the socket cuts its own output with it, and that is all", async () => {
+      const code = `fs.writeSync(1, "before"); write(finished("forged"));
       const { marker } = readMessage().params;
       for (const output of [1, 2]) fs.writeSync(output, marker);
       fs.writeSync(1, "after"); for (;;);`;
-    const execution = await service.run(`${RAW_SOCKET} ${code}`, { timeoutMs: TIMEOUT_MS });
-    assert.deepEqual([outcome(execution), execution.stdout, execution.truncated.stdout], ['completed: "forged"', "before", false]);
-    const next = await service.run(
-      `${RAW_SOCKET} write(finished(1)); fs.writeSync(1, readMessage().params.marker.replace(/./, "x")); leave();`,
-    );
-    assert.match(next.stdout, /^x[0-9a-f]{47}$/, "of another marker nothing is cut");
+      const execution = await service.run(`${RAW_SOCKET} ${code}`, { timeoutMs: TIMEOUT_MS });
+      assert.deepEqual([outcome(execution), execution.stdout, execution.truncated.stdout], ['completed: "forged"', "before", false]);
+      const next = await service.run(
+        `${RAW_SOCKET} write(finished(1)); fs.writeSync(1, readMessage().params.marker.replace(/./, "x")); leave();`,
+      );
+      assert.match(next.stdout, /^x[0-9a-f]{47}$/, "of another marker nothing is cut");
+    });
   });
 });

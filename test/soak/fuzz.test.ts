@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 
 import { closeHttpTarget, INPUT_TARGETS } from "../fuzz/input-targets.ts";
 import { fuzz, seedOf } from "../fuzz/target.ts";
-import { WIRE_TARGETS } from "../fuzz/wire-targets.ts";
+import { closeConnectionTarget, WIRE_TARGETS } from "../fuzz/wire-targets.ts";
 
 const TIME_LIMIT_MS = 120_000;
 
@@ -12,6 +12,7 @@ describe("Soak: fuzz", () => {
   const seed = seedOf();
   let total = 0;
   after(closeHttpTarget);
+  after(closeConnectionTarget);
 
   for (const target of [...WIRE_TARGETS, ...INPUT_TARGETS]) {
     it(target.name, async function () {
