@@ -184,8 +184,8 @@ describe("Security: tampering through files", () => {
       },
       {
         name: "a name that is no UTF-8",
-        tar: '(() => { const tar = tarFile("temp/??"); return tarFile(Buffer.from([0x74]).toString()); })()',
-        gives: /^t: lies outside/,
+        tar: 'Buffer.concat([tarFile(Buffer.concat([Buffer.from("temp/"), Buffer.from([0xff, 0xfe])]), "x"), tarEnd])',
+        gives: "temp/\ufffd\ufffd: x",
       },
       {
         name: "links, devices and FIFOs",

@@ -7,7 +7,7 @@
 export const TAR_BUILDER = `
   const tarHeader = ({ name, size = 0, type = "0", linkname = "", magic = "ustar\\0" + "00", sizeField, sum = 0 }) => {
     const block = Buffer.alloc(512);
-    block.write(name, 0, 100);
+    if (Buffer.isBuffer(name)) name.copy(block); else block.write(name, 0, 100);
     block.write("0000644\\0" + "0000000\\0" + "0000000\\0", 100, "latin1");
     if (Buffer.isBuffer(sizeField)) sizeField.copy(block, 124); else block.write(sizeField ?? size.toString(8).padStart(11, "0") + "\\0", 124, "latin1");
     block.write("00000000000\\0        ", 136, "latin1");
