@@ -21,7 +21,7 @@ export async function sendJson(response: Response, value: unknown): Promise<void
   response.once("close", () => {
     gone.abort();
   });
-  for (const piece of gathered(jsonPieces(value))) {
+  for (const piece of jsonPieces(value)) {
     if (response.destroyed) return;
     if (!response.write(piece)) await inTime(response, once(response, "drain", { signal: gone.signal }));
     // A reader that takes all at once is no reason to let the others wait.
@@ -29,18 +29,6 @@ export async function sendJson(response: Response, value: unknown): Promise<void
   }
   response.end();
   if (!response.destroyed) await inTime(response, once(response, "finish", { signal: gone.signal }));
-}
-
-/** The same text in fewer pieces: each write costs the service far more than a short piece is worth. */
-function* gathered(pieces: Iterable<string>): Generator<string> {
-  let gathered = "";
-  for (const piece of pieces) {
-    gathered += piece;
-    if (gathered.length < PIECE_CHARS) continue;
-    yield gathered;
-    gathered = "";
-  }
-  if (gathered !== "") yield gathered;
 }
 
 /** Waits for the reader to take what was written, and cuts it off when it does not. */
