@@ -59,6 +59,7 @@ const FIELDS = new Set([
   "reasons",
   "url",
   "runtimes",
+  "advisories",
 ]);
 
 let service: TestService;

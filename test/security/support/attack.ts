@@ -5,7 +5,7 @@
  * Each is written down for the security report (docs/security-report.md) when `SECURITY_RECORD` names a file.
  */
 
-import assert from "node:assert/strict";
+import { AssertionError } from "node:assert/strict";
 import { appendFile } from "node:fs/promises";
 
 /** What an attack came to, in a few words: an errno name, `ok`, a status. */
@@ -34,8 +34,10 @@ export interface AttackRecord {
 
 const MAX_RECORDED_CHARS = 160;
 
-const matches = (outcome: string, expected: string | RegExp): boolean =>
-  typeof expected === "string" ? outcome === expected : expected.test(outcome);
+function insist(where: string, outcome: string, expected: string | RegExp): void {
+  if (typeof expected === "string" ? outcome === expected : expected.test(outcome)) return;
+  throw new AssertionError({ message: `${where}, the attack came to ${outcome}; it should have come to ${String(expected)}` });
+}
 
 /** Declares the test of an attack. */
 export function attack({ layer, name, within, without }: Attack): void {
@@ -47,10 +49,10 @@ export function attack({ layer, name, within, without }: Attack): void {
       if ("cannotShow" in without) control = `cannot be shown: ${without.cannotShow}`;
       else {
         control = await without.run();
-        assert.ok(matches(control, without.shows), `with the defence off: expected ${String(without.shows)}, got ${control}`);
+        insist("with the defence off", control, without.shows);
       }
       outcome = await within.run();
-      assert.ok(matches(outcome, within.gives), `in a sandbox: expected ${String(within.gives)}, got ${outcome}`);
+      insist("in a sandbox", outcome, within.gives);
       passed = true;
     } finally {
       const area = this.test?.parent?.title ?? "";
