@@ -263,7 +263,7 @@ describe("Sandbox image", function () {
       const onProgress = (line: string): void => {
         if (line.startsWith(at)) setTimeout(() => abort.abort(new Error("enough")), 200);
       };
-      await appendFile(join(packageRoot, "sandbox-image", "etc", "hosts"), "# changed\n");
+      await appendFile(join(packageRoot, "sandbox-image", "etc", "group"), "# changed\n");
       await build({ onProgress, signal: abort.signal }).then(
         // The last step may be done before it is cancelled.
         () => assert.match(at, /-sandbox$/),

@@ -15,7 +15,7 @@ import { ImageBuildError, messageOf } from "./image-error.ts";
 const FORMAT = "2";
 
 /** Files of `sandbox-image/etc`, which become the image's /etc. Named one by one, so that no editor's backup gets in. */
-const ETC_FILES = ["group", "hosts", "nsswitch.conf", "passwd", "resolv.conf"] as const;
+const ETC_FILES = ["group", "nsswitch.conf", "passwd"] as const;
 
 const packageSchema = z.strictObject({
   name: z.string().min(1),
