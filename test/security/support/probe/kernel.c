@@ -21,6 +21,7 @@
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/ptrace.h>
+#include <sys/resource.h>
 #include <sys/sysmacros.h>
 #include <sys/uio.h>
 #include <sys/wait.h>
@@ -258,6 +259,17 @@ CALL(perf_event_open, syscall(SYS_perf_event_open, &(struct perf_event_attr){.ty
 CALL(io_uring_setup, syscall(SYS_io_uring_setup, 1, (char[120]){0}))
 CALL(io_uring_enter, syscall(SYS_io_uring_enter, syscall(SYS_io_uring_setup, 1, (char[120]){0}), 0, 0, 0, NULL, 0))
 CALL(userfaultfd, syscall(SYS_userfaultfd, O_CLOEXEC))
+/* The same limit again: harmless, and setting it all the same. */
+ATTACK(prlimit64_set) {
+  struct rlimit64 core;
+  if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, NULL, &core) < 0) return -1;
+  return syscall(SYS_prlimit64, 0, RLIMIT_CORE, &core, NULL);
+}
+ATTACK(setrlimit) {
+  struct rlimit64 core;
+  if (syscall(SYS_prlimit64, 0, RLIMIT_CORE, NULL, &core) < 0) return -1;
+  return syscall(SYS_setrlimit, RLIMIT_CORE, &core);
+}
 CALL(personality, syscall(SYS_personality, 0x0040000))
 ATTACK(io_setup) {
   aio_context_t context = 0;
