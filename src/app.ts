@@ -24,6 +24,7 @@ import { CleanupStack } from "./lib/cleanup-stack.ts";
 import { within } from "./lib/deadline.ts";
 import { packageRoot, packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
+import type { HealthDeps } from "./observability/health.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
@@ -66,7 +67,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
   cleanup.defer("close the sandboxes", () => sandboxes.close());
 
-  await warnOfHoles(sandboxes.engine, logger);
+  const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
   const admission = new Admission(config);
   const executions = new ExecutionService({ admission, provider: sandboxes.provider, logger });
@@ -92,6 +93,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     images: sandboxes.images,
     layers: sandboxes.layers,
     managerStatus: () => manager.status(),
+    knownHoles,
   });
   const authenticator = new Authenticator(config.keys.map(({ key, name }) => ({ name, key, scopes: ["execute"] })));
   const http = createHttpApp({
@@ -123,15 +125,16 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   return { url, manager, close: () => (closing ??= close()) };
 }
 
-/** One line for all: what each means, and what its package mends, is for `code-mode doctor` to say. */
-async function warnOfHoles({ components, version }: Sandboxes["engine"], logger: Logger): Promise<void> {
+/** The open holes of the engine's parts, in one warning: what each means, and what its package mends, is for `code-mode doctor` to say. */
+async function warnOfHoles({ components, version }: Sandboxes["engine"], logger: Logger): Promise<HealthDeps["knownHoles"]> {
   const open = (await findHoles({ ...components, Engine: version })).filter(({ mendedBy }) => mendedBy === undefined);
-  if (open.length === 0) return;
   const advisories = open.map(({ advisory: { component, id }, version: found }) => ({ id, component, version: found }));
-  logger.warn(
-    { advisories },
-    `the engine has known holes, by the versions of its parts: ${advisories.map(({ id }) => id).join(", ")}. See \`code-mode doctor\``,
-  );
+  if (advisories.length > 0)
+    logger.warn(
+      { advisories },
+      `the engine has known holes, by the versions of its parts: ${advisories.map(({ id }) => id).join(", ")}. See \`code-mode doctor\``,
+    );
+  return advisories;
 }
 
 function listen(server: Server, { host, port }: ServiceConfig): Promise<string> {

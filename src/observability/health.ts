@@ -17,6 +17,8 @@ export interface HealthDeps {
   readonly engine: { readonly version: string; readonly apiVersion: string; readonly components: Readonly<Record<string, string>> };
   readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
   readonly layers: readonly LayerReport[];
+  /** Advisories that are open, by the versions of the engine's parts. */
+  readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];
   readonly managerStatus: () => ManagerStatus;
 }
 
@@ -29,6 +31,7 @@ export interface DetailedHealthReport extends HealthReport {
   readonly engine: HealthDeps["engine"] & { readonly answers: boolean };
   readonly images: HealthDeps["images"];
   readonly layers: readonly LayerReport[];
+  readonly knownHoles: HealthDeps["knownHoles"];
   readonly executions: ManagerStatus;
 }
 
@@ -52,10 +55,11 @@ export class Health {
 
   /** In full, for those with a key. */
   async detailed(): Promise<DetailedHealthReport> {
-    const { engine, images, layers, managerStatus, version } = this.#deps;
+    const { engine, images, knownHoles, layers, managerStatus, version } = this.#deps;
     const answers = await this.#engineAnswers();
     const executions = managerStatus();
-    return { status: answers && executions.accepting ? "ok" : "down", version, engine: { ...engine, answers }, images, layers, executions };
+    const status = answers && executions.accepting ? "ok" : "down";
+    return { status, version, engine: { ...engine, answers }, images, layers, knownHoles, executions };
   }
 
   #engineAnswers(): Promise<boolean> {

@@ -213,7 +213,7 @@ async function addFifo(workspace: string): Promise<void> {
 }
 
 describe("Known holes at the start", () => {
-  it("are one warning, that names what is open and points to the doctor", async () => {
+  it("are one warning, that names what is open and points to the doctor; and they stand in /health", async () => {
     const service = await TestService.start();
     try {
       const warnings = service.logLines
@@ -224,6 +224,8 @@ describe("Known holes at the start", () => {
       const { advisories = [] } = report.checks.find(({ id }) => id === "engine.known-holes") ?? {};
       assert.equal(warnings.length, advisories.length > 0 ? 1 : 0);
       for (const { id } of advisories) assert.ok(warnings[0]?.msg.includes(id));
+      const { body } = await service.get<{ knownHoles: { id: string }[] }>("/health");
+      assert.deepEqual(body.knownHoles.map(({ id }) => id).sort(), advisories.map(({ id }) => id).sort());
       if (warnings[0] !== undefined) assert.deepEqual([warnings[0].level, warnings[0].msg.endsWith("`code-mode doctor`")], [40, true]);
     } finally {
       await service.close();

@@ -9,6 +9,7 @@ const healthOf = (more: Partial<HealthDeps>): Health =>
     pingEngine: () => Promise.resolve("OK"),
     engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" } },
     images: [],
+    knownHoles: [],
     layers: [],
     managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
     ...more,
@@ -21,6 +22,7 @@ describe("health: whether code can be run", () => {
       version: "1.0.0",
       engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" }, answers: true },
       images: [],
+      knownHoles: [],
       layers: [],
       executions: { accepting: true, running: 1, queued: 2 },
     });

@@ -91,6 +91,7 @@ export class HttpService {
       pingEngine,
       engine: { version: "29.0", apiVersion: "1.50", components: {} },
       images: [{ nodeMajor: 24, tag: "image:tag" }],
+      knownHoles: [],
       layers: [{ id: "seccomp", title: "Seccomp", required: true }],
       managerStatus: () => this.manager.status(),
     });
