@@ -34,7 +34,7 @@ check: node_modules/.stamp ## format, lint, types, dead code, layers
 	@npm run --silent check
 
 soak: build ## the long tests
-	@if ls test/soak/*.test.ts >/dev/null 2>&1; then $(with_image) npm run --silent test:soak -- $(ARGS); else echo "There are no long tests yet (test/soak)."; fi
+	@$(with_image) npm run --silent test:soak -- $(ARGS)
 
 audit: build ## attack the sandbox, audit the packages, ask the doctor, write docs/security-report.md
 	@$(with_image) node --import tsx scripts/audit.ts
