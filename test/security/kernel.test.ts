@@ -187,7 +187,12 @@ describe("Security: kernel", () => {
       const allowed = new Set(
         syscalls.filter(({ action, args }) => action === "SCMP_ACT_ALLOW" && args === undefined).flatMap((rule) => rule.names),
       );
-      const skipped = new Set([...NOT_BY_NUMBER.map((name) => numbers.get(name)), ...(IS_X86 ? Object.values(PAST_EVERY_FILTER) : [])]);
+      // Answered with success and not made, so that they look open.
+      const pretended = syscalls.filter(({ errnoRet }) => errnoRet === 0).flatMap((rule) => rule.names);
+      const skipped = new Set([
+        ...[...NOT_BY_NUMBER, ...pretended].map((name) => numbers.get(name)),
+        ...(IS_X86 ? Object.values(PAST_EVERY_FILTER) : []),
+      ]);
       const walked = Array.from({ length: HIGHEST_NUMBER + 1 }, (_, number) => number).filter((number) => !skipped.has(number));
       const calls = walked.map(callOf);
       const options = await sandboxOptions([PROBE, ...calls], await probeImageId());

@@ -52,13 +52,10 @@ const FILES = [
   "fchmodat2",
   "fchown",
   "fchownat",
-  "fcntl",
-  "fdatasync",
   "fgetxattr",
   "flistxattr",
   "fstat",
   "fstatfs",
-  "fsync",
   "ftruncate",
   "futimesat",
   "getcwd",
@@ -100,7 +97,6 @@ const FILES = [
   "statx",
   "symlink",
   "symlinkat",
-  "sync_file_range",
   "truncate",
   "umask",
   "unlink",
@@ -258,6 +254,26 @@ const PRCTL_OPTIONS = {
   PR_SET_VMA: 0x53564d41,
 } as const;
 
+/**
+ * `fcntl` commands. Locks are not among them: each is memory of the kernel that no cgroup counts, and on a mounted folder the host's
+ * programs would wait for it. Nor are leases, notifications and the sizes of pipes.
+ */
+const FCNTL_COMMANDS = {
+  F_DUPFD: 0,
+  F_GETFD: 1,
+  F_SETFD: 2,
+  F_GETFL: 3,
+  F_SETFL: 4,
+  F_GETLK: 5,
+  F_DUPFD_CLOEXEC: 1030,
+  F_GETPIPE_SZ: 1032,
+} as const;
+/** The locks of POSIX never keep a process from what is its own. So where there is only one, doing nothing is all that they do. */
+const FCNTL_LOCKS = { F_SETLK: 6, F_SETLKW: 7 } as const;
+
+/** Answered with success and not made: what a program writes is in memory, and on a mounted folder each would make the host's disk work. */
+const SYNC_CALLS = ["fdatasync", "fsync", "sync_file_range"] as const;
+
 /** `ioctl` requests. TIOCSTI and the like are not among them. */
 const IOCTL_REQUESTS = {
   TCGETS: 0x5401,
@@ -326,6 +342,12 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
   const { architecture, processes } = options;
   const allow = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule =>
     args.length === 0 ? { names, action: "SCMP_ACT_ALLOW" } : { names, action: "SCMP_ACT_ALLOW", args };
+  const pretend = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule => ({
+    names,
+    action: "SCMP_ACT_ERRNO",
+    errnoRet: 0,
+    ...(args.length === 0 ? {} : { args }),
+  });
   const clone =
     processes === "one"
       ? [allow(["clone"], masked(0, CLONE_NAMESPACES + CLONE_THREAD, CLONE_THREAD))]
@@ -341,6 +363,9 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
       { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
       // Limits can be read, not set: a core limit of zero is less than the one that is in force, see container-config.ts.
       allow(["prlimit64"], equal(2, 0)),
+      ...Object.values(FCNTL_COMMANDS).map((command) => allow(["fcntl"], equal(1, command))),
+      ...(processes === "one" ? Object.values(FCNTL_LOCKS).map((command) => pretend(["fcntl"], equal(1, command))) : []),
+      pretend(SYNC_CALLS),
       ...Object.values(PRCTL_OPTIONS).map((option) => allow(["prctl"], equal(0, option))),
       ...Object.values(IOCTL_REQUESTS).map((request) => allow(["ioctl"], equal(1, request))),
       ...SOCKETS.map(([family, type, protocol]) =>

@@ -194,6 +194,8 @@ export function kernelAttacks(isX86: boolean): KernelAttack[] {
     ...SOCKET_OPTIONS,
     ...SENDING,
     refused("flock:6", "flock: a file that can only be read"),
+    refused("locks:6", "fcntl: POSIX locks, 60 MB of the kernel's memory", { without: "held", within: "free", many: "EPERM" }),
+    refused("locks:37", "fcntl: locks of open files, 60 MB of the kernel's memory", { without: "held" }),
     ...(isX86 ? OF_X86 : []),
     ...CODE,
     ...HUGE_PAGES,

@@ -259,6 +259,32 @@ CALL(perf_event_open, syscall(SYS_perf_event_open, &(struct perf_event_attr){.ty
 CALL(io_uring_setup, syscall(SYS_io_uring_setup, 1, (char[120]){0}))
 CALL(io_uring_enter, syscall(SYS_io_uring_enter, syscall(SYS_io_uring_setup, 1, (char[120]){0}), 0, 0, 0, NULL, 0))
 CALL(userfaultfd, syscall(SYS_userfaultfd, O_CLOEXEC))
+static long unreclaimable_kilobytes(void) {
+  char text[8192];
+  int fd = open("/proc/meminfo", O_RDONLY);
+  ssize_t length = fd < 0 ? -1 : read(fd, text, sizeof text - 1);
+  close(fd);
+  if (length <= 0) return 0;
+  text[length] = 0;
+  const char *line = strstr(text, "SUnreclaim:");
+  return line == NULL ? 0 : atol(line + 11);
+}
+/* Locks of the kind `a[0]` that do not merge, 400 for each of 800 files, and whether the kernel holds memory for them. */
+ATTACK(locks) {
+  const char *folder = access("/workspace/temp", W_OK) == 0 ? "/workspace/temp" : "";
+  long before = unreclaimable_kilobytes();
+  for (int file = 0; file < 800; file++) {
+    char path[64];
+    snprintf(path, sizeof path, "%s/locked-%d", folder, file);
+    int fd = open(path, O_CREAT | O_RDWR, 0600);
+    if (fd < 0) return -1;
+    for (long at = 400; at > 0; at--) {
+      struct flock lock = {.l_type = at % 2 ? F_RDLCK : F_WRLCK, .l_whence = SEEK_SET, .l_start = at * 2, .l_len = 1};
+      if (fcntl(fd, (int)a[0], &lock) < 0) return -1;
+    }
+  }
+  return say("%s", unreclaimable_kilobytes() - before > 30 * 1024 ? "held" : "free");
+}
 /* The same limit again: harmless, and setting it all the same. */
 ATTACK(prlimit64_set) {
   struct rlimit64 core;

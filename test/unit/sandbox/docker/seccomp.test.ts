@@ -30,7 +30,23 @@ function decide(profile: SeccompProfile, name: string, args: readonly bigint[] =
   return matching[0]?.errnoRet ?? 1;
 }
 
-const FILTERED = ["clone", "clone3", "socket", "socketpair", "setsockopt", "prctl", "ioctl", "mmap", "sendto", "sendmsg", "sendmmsg"];
+const FILTERED = [
+  "clone",
+  "clone3",
+  "socket",
+  "socketpair",
+  "setsockopt",
+  "prctl",
+  "ioctl",
+  "mmap",
+  "sendto",
+  "sendmsg",
+  "sendmmsg",
+  "fcntl",
+  "fsync",
+  "fdatasync",
+  "sync_file_range",
+];
 const FORBIDDEN = [
   "ptrace",
   "process_vm_readv",
@@ -385,6 +401,22 @@ describe("seccomp: calls with many meanings", () => {
     // MAP_HUGETLB, and with a size in the upper bits
     for (const flags of [0x40022n, 0x40022n | (21n << 26n), 0x40022n | (30n << 26n), (1n << 32n) + 0x40022n])
       assert.equal(map(flags), 1, flags.toString(16));
+  });
+
+  it("fcntl takes no lock: with one process it seems to, with more it is refused", () => {
+    const fcntl = (profile: SeccompProfile, command: bigint): "allow" | number => decide(profile, "fcntl", [3n, command, 0n]);
+    for (const profile of [ONE, MANY]) {
+      for (const command of [0n, 1n, 2n, 3n, 4n, 5n, 1030n]) assert.equal(fcntl(profile, command), "allow", String(command));
+      // F_OFD_GETLK, SETLK and SETLKW, F_SETLEASE, F_NOTIFY, F_SETPIPE_SZ, F_ADD_SEALS, F_SETSIG
+      for (const command of [36n, 37n, 38n, 1024n, 1026n, 1031n, 1033n, 10n, (1n << 32n) + 6n])
+        assert.equal(fcntl(profile, command), 1, String(command));
+    }
+    for (const command of [6n, 7n]) assert.deepEqual([fcntl(ONE, command), fcntl(MANY, command)], [0, 1]);
+  });
+
+  it("fsync and its kin answer success and are not made", () => {
+    for (const { profile } of PROFILES)
+      for (const name of ["fsync", "fdatasync", "sync_file_range"]) assert.equal(decide(profile, name, [3n]), 0);
   });
 
   it("ioctl cannot push characters into a terminal or speak to devices", () => {
