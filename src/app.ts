@@ -3,7 +3,6 @@
  * service listens. Nothing else wires.
  */
 
-import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 
@@ -19,6 +18,7 @@ import { ExecutionService } from "./execution/execution-service.ts";
 import { ExecutionStore } from "./execution/execution-store.ts";
 import { RuntimeManager } from "./execution/runtime-manager.ts";
 import { Authenticator } from "./http/authentication.ts";
+import { createListener } from "./http/listener.ts";
 import { createHttpApp } from "./http/server.ts";
 import { CleanupStack } from "./lib/cleanup-stack.ts";
 import { within } from "./lib/deadline.ts";
@@ -39,8 +39,6 @@ export interface App {
 
 const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
 /** A client that sends its headers slower than this is cut off. */
-const HEADERS_TIMEOUT_MS = 10_000;
-const REQUEST_TIMEOUT_MS = 120_000;
 const LAST_ANSWERS_MS = 2000;
 
 /** Builds and starts the service. Throws a {@link StartupError} that says what to mend; nothing is left behind then. */
@@ -105,7 +103,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     version,
     logger,
   });
-  const server = createServer({ headersTimeout: HEADERS_TIMEOUT_MS, requestTimeout: REQUEST_TIMEOUT_MS }, http);
+  const server = createListener(http, logger);
   const url = await listen(server, config);
   logger.info({ url, runtimes: [...runtimes.keys()] }, `Code Mode ${version} listens on ${url}`);
 

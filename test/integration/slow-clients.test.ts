@@ -6,6 +6,7 @@ import type { Socket } from "node:net";
 
 import { eventually, TestService } from "../helpers/service.ts";
 import type { ErrorBody } from "../helpers/service.ts";
+import { MAX_CONNECTIONS } from "../../src/http/listener.ts";
 
 const MIB = 2 ** 20;
 
@@ -73,6 +74,29 @@ describe("Slow clients", function () {
     assert.ok(peak < 600 * MIB, `grew by ${(peak / MIB).toFixed(0)} MiB`);
     // Their slots come back although they are still connected: the service waits for nobody for ever.
     await eventually("another request is served", async () => (await service.post({ code: "return 1" })).status === 200, 60_000);
+  });
+
+  it("refuses connections beyond a number, which leaves its descriptors to those that run, and takes new ones when they go", async () => {
+    const { hostname, port } = new URL(service.url);
+    let refused = 0;
+    const idle = (): Promise<void> =>
+      new Promise((resolve) => {
+        const socket = connect(Number(port), hostname, () => {
+          socket.resume().write("GET /livez HTTP/1.1\r\nX: ");
+          resolve();
+        });
+        sockets.push(socket);
+        socket.on("error", () => undefined);
+        socket.on("close", () => {
+          refused += 1;
+        });
+      });
+    for (let opened = 0; opened < MAX_CONNECTIONS + 200; opened += 100) await Promise.all(Array.from({ length: 100 }, idle));
+    await eventually("those beyond are refused", () => refused >= 200);
+    assert.equal(service.logLines.filter((line) => line.includes("too many connections at once")).length, 1);
+    // Nobody waits for the rest of their headers for longer than ten seconds and a check.
+    await eventually("the others are cut off", () => refused >= MAX_CONNECTIONS, 20_000);
+    assert.equal(await service.result("return 6 * 7"), 42);
   });
 
   it("takes only so many unfinished bodies at once, and serves small requests all the while", async () => {
