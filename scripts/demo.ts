@@ -98,7 +98,7 @@ async function showPermissions(service: ServiceProcess, signal: AbortSignal, nam
 /** Why each attempt of harm.ts must fail, in its order. */
 const DEFENCES = [
   "The root file system there is the sandbox image; the host's files are not in it.",
-  "The sandbox has no network but a loopback of its own, where nothing listens.",
+  "The sandbox has no network, and its seccomp filter refuses TCP sockets even on the loopback of its own.",
   "The seccomp filter of a runtime with one process refuses to make another.",
 ];
 

@@ -92,7 +92,7 @@ const PROVEN_BY: Readonly<Record<string, string>> = {
   "own-user": "The user id is 1000 or above",
   "no-shared-memory": "`/dev/shm` is not mounted and cannot be written; `/dev/ptmx` cannot be opened",
   "resource-limits": "`/proc/self/limits` has a core size of 1, a message queue size of 0 and a CPU time limit",
-  "socket-memory": "The namespace's `tcp_rmem`, `tcp_wmem` and `somaxconn` are those that were asked for; a UDP socket gets EPERM",
+  "socket-memory": "The namespace's `tcp_rmem`, `tcp_wmem` and `somaxconn` are those that were asked for; UDP and TCP sockets get EPERM",
   memory: "The cgroup's limit is the one that was asked for",
   pids: "The cgroup's limit is the one that was asked for",
 };
@@ -178,7 +178,7 @@ function permissionsTable(): string {
   const rows = Object.entries(permissionsSchema.shape).flatMap(([section, group]) =>
     Object.entries(group.unwrap().shape as Shape).map(([name, schema]) => {
       const json = describeJson(schema);
-      const none = name === "maxProcesses" ? code("1") : "none";
+      const none = { maxProcesses: code("1"), loopback: code("false") }[name] ?? "none";
       return [code(`${section}.${name}`), typeOf(json), none, formatOf(schema, json), describe(name, json)];
     }),
   );

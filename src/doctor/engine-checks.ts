@@ -132,7 +132,8 @@ export function judgeCgroups({ cgroupDriver, cgroupVersion }: EngineFacts): Outc
     : {
         status: "warn",
         found: `${found}: the kernel's memory for TCP is not counted to a container`,
-        remedy: "Small socket buffers bound it. Boot with systemd.unified_cgroup_hierarchy=1 for version 2.",
+        remedy:
+          "It matters only where a runtime sets network.loopback; small socket buffers bound it there. Boot with systemd.unified_cgroup_hierarchy=1 for version 2.",
       };
 }
 

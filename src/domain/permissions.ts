@@ -45,7 +45,7 @@ const portSchema = z.union(
 const list = <T extends z.ZodType>(entry: T, what: string): z.ZodOptional<z.ZodArray<T>> =>
   z.array(entry).max(256).optional().describe(what);
 
-/** The `permissions` object as written. Each list that is left out means "none" in a runtime, and "unchanged" in a request. */
+/** The `permissions` object as written. What is left out means "none" in a runtime, and "unchanged" in a request. */
 export const permissionsSchema = z.strictObject({
   fileSystem: z
     .strictObject({
@@ -58,6 +58,12 @@ export const permissionsSchema = z.strictObject({
     .strictObject({
       allowedHosts: list(z.string().min(1).max(256), "Names, *.names, addresses and CIDR blocks that the program can reach"),
       allowedPorts: list(portSchema, 'Ports it can reach there: numbers, or ranges such as "8000-8010"'),
+      loopback: z
+        .boolean()
+        .optional()
+        .describe(
+          "TCP sockets on the sandbox's own loopback, for programs that run a server and call it. Their memory in the kernel is not limited, see the threat model",
+        ),
     })
     .optional(),
   system: z
@@ -99,14 +105,19 @@ export interface Permissions {
     readonly write: readonly WritePermission[];
     readonly execute: readonly string[];
   };
-  readonly network: { readonly allowedHosts: readonly string[]; readonly allowedPorts: readonly PortRange[] };
+  readonly network: {
+    readonly allowedHosts: readonly string[];
+    readonly allowedPorts: readonly PortRange[];
+    /** TCP sockets on the loopback that each sandbox has of its own. */
+    readonly loopback: boolean;
+  };
   readonly system: { readonly allowedCommands: readonly string[]; readonly maxProcesses: number };
 }
 
 /** Nothing but to compute. */
 export const NO_PERMISSIONS: Permissions = {
   fileSystem: { read: [], write: [], execute: [] },
-  network: { allowedHosts: [], allowedPorts: [] },
+  network: { allowedHosts: [], allowedPorts: [], loopback: false },
   system: { allowedCommands: [], maxProcesses: 1 },
 };
 
@@ -120,7 +131,7 @@ export type PermissionResult =
   { readonly ok: true; readonly permissions: Permissions } | { readonly ok: false; readonly problems: readonly PermissionProblem[] };
 
 /**
- * Brings permissions to normal form; lists that are left out are taken from `base`.
+ * Brings permissions to normal form; what is left out is taken from `base`.
  *
  * A read entry inside another one is dropped. A write entry must not overlap any other entry: what a program writes must not hide
  * what it may read, and each tmpfs has a size of its own.
@@ -189,7 +200,7 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
     ok: true,
     permissions: {
       fileSystem: { read: outermost(read), write, execute },
-      network: { allowedHosts, allowedPorts },
+      network: { allowedHosts, allowedPorts, loopback: network?.loopback ?? base.network.loopback },
       system: {
         allowedCommands: system?.allowedCommands ?? base.system.allowedCommands,
         maxProcesses: system?.maxProcesses ?? base.system.maxProcesses,
@@ -219,7 +230,7 @@ export type NarrowingResult = PermissionResult | { readonly ok: false; readonly 
 /**
  * The permissions of one execution: what its request asks for, if that is within what its runtime grants.
  *
- * Lists that the request leaves out are the runtime's. What is readable as a snapshot only stays so.
+ * What the request leaves out is as the runtime has it. What is readable as a snapshot only stays so.
  */
 export function narrowPermissions(granted: Permissions, input: PermissionsInput): NarrowingResult {
   const requested = normalizePermissions(input, granted);
@@ -270,6 +281,9 @@ function findWidening(granted: Permissions, requested: Permissions): PermissionP
       );
     }
   });
+  if (requested.network.loopback && !granted.network.loopback) {
+    refuse(["network", "loopback"], "this runtime does not let programs use TCP on their loopback");
+  }
   requested.system.allowedCommands.forEach((command, index) => {
     if (!granted.system.allowedCommands.includes(command)) {
       refuse(["system", "allowedCommands", index], `this runtime does not let programs run "${command}"`);

@@ -62,6 +62,7 @@ function viewPermissions({ fileSystem, network, system }: Permissions): z.infer<
     network: {
       allowedHosts: [...network.allowedHosts],
       allowedPorts: network.allowedPorts.map(({ first, last }) => (first === last ? first : `${first}-${last}`)),
+      loopback: network.loopback,
     },
     system: { allowedCommands: [...system.allowedCommands], maxProcesses: system.maxProcesses },
   };

@@ -167,7 +167,7 @@ export const LAYERS: readonly Layer[] = [
   },
   {
     id: "socket-memory",
-    title: "Small socket buffers and queues",
+    title: "No TCP or UDP sockets, small socket buffers and queues",
     required: true,
     stops: "taking the kernel's memory for sockets, which not every cgroup counts",
     check: (report, { sysctls }) =>
@@ -176,6 +176,7 @@ export const LAYERS: readonly Layer[] = [
           report.sysctls[name] === value ? undefined : `${name} is ${report.sysctls[name] ?? "unknown"}`,
         ),
         failsWith(report, "UDP socket", ["EPERM"]),
+        failsWith(report, "TCP socket", ["EPERM"]),
       ),
   },
   {

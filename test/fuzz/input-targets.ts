@@ -33,7 +33,11 @@ const permissions = fc.record(
       { requiredKeys: [] },
     ),
     network: fc.record(
-      { allowedHosts: fc.array(fc.constantFrom("example.com", "*.x", "a\0b", "[::1]", "")), allowedPorts: fc.array(fc.integer()) },
+      {
+        allowedHosts: fc.array(fc.constantFrom("example.com", "*.x", "a\0b", "[::1]", "")),
+        allowedPorts: fc.array(fc.integer()),
+        loopback: fc.boolean(),
+      },
       { requiredKeys: [] },
     ),
     system: fc.record({ allowedCommands: fc.array(fc.string()), maxProcesses: fc.integer() }, { requiredKeys: [] }),

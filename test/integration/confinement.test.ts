@@ -14,6 +14,7 @@ describe("Confinement", () => {
     service = await TestService.start({
       runtimes: {
         node: { permissions: { fileSystem: { read: ["./data"], write: ["./temp"] } } },
+        serving: { permissions: { network: { loopback: true } } },
         forking: { permissions: { fileSystem: { write: ["./temp"] }, system: { maxProcesses: 3 } } },
       },
     });
@@ -56,13 +57,51 @@ describe("Confinement", () => {
     if (execution.status === "completed") assert.deepEqual(execution.result, { one: "42", failed: true });
   });
 
-  it("has a loopback of its own, on which servers work", async () => {
+  it("has a loopback of its own, on which servers work where the runtime allows it", async () => {
     const code = `const http = require("node:http");
       const server = http.createServer((request, response) => response.end("own")).listen(0);
       const text = await (await fetch("http://localhost:" + server.address().port)).text();
       server.close();
       return text;`;
-    assert.equal(await service.result(code), "own");
+    assert.equal(await service.result(code, { runtime: "serving" }), "own");
+  });
+
+  for (const [title, request] of [
+    ["where the runtime does not allow them", {}],
+    ["where the request forgoes them", { runtime: "serving", permissions: { network: { loopback: false } } }],
+  ] as const) {
+    it(`has no TCP sockets ${title}, and says so by plain errors`, async () => {
+      const code = `const http = require("node:http"), net = require("node:net");
+        const errorOf = (emitter) => new Promise((resolve) => emitter.on("error", (error) => resolve([error.syscall, error.code])).on("listening", () => resolve("ok")).on("connect", () => resolve("ok")));
+        const fetched = await fetch("http://127.0.0.1:8080").then(() => "ok", (error) => [error.name, error.message, error.cause?.code]);
+        return [
+          await errorOf(net.createServer().listen(0)), await errorOf(net.createServer().listen(0, "127.0.0.1")),
+          await errorOf(net.connect(1, "127.0.0.1")), await errorOf(net.connect(1, "::1")), await errorOf(http.get("http://127.0.0.1:1")), fetched,
+        ];`;
+      const [listen, connect] = [
+        ["listen", "EPERM"],
+        ["connect", "EPERM"],
+      ];
+      assert.deepEqual(await service.result(code, request), [
+        listen,
+        listen,
+        connect,
+        connect,
+        connect,
+        ["TypeError", "fetch failed", "EPERM"],
+      ]);
+    });
+  }
+
+  it("has unix sockets and names of its own without TCP", async () => {
+    const code = `const net = require("node:net"), os = require("node:os"), dns = require("node:dns").promises;
+      const server = net.createServer((socket) => socket.end("own"));
+      await new Promise((resolve, reject) => server.on("error", reject).listen("temp/socket", resolve));
+      let text = "";
+      for await (const chunk of net.connect("temp/socket")) text += chunk;
+      server.close();
+      return [text, (await dns.lookup("localhost", { family: 4 })).address, ${attempt('dns.lookup("example.com")')}, ${attempt("os.networkInterfaces()")}];`;
+    assert.deepEqual(await service.result(code), ["own", "127.0.0.1", "EAI_AGAIN", "ERR_SYSTEM_ERROR"]);
   });
 
   it("knows nothing of the host: environment, processes, command line, users", async () => {

@@ -80,8 +80,10 @@ const writableWith = (option: string): Case => ({
 });
 
 const NO_NEW_PRIVILEGES = "no-new-privileges:true";
-const manyProcesses = JSON.stringify(compileSeccomp({ architecture: process.arch === "x64" ? "amd64" : "arm64", processes: "many" }));
-/** A program that can open UDP sockets has sockets with large buffers, too. */
+const architecture = process.arch === "x64" ? "amd64" : "arm64";
+const manyProcesses = JSON.stringify(compileSeccomp({ architecture, processes: "many", tcp: false }));
+const withTcp = JSON.stringify(compileSeccomp({ architecture, processes: "one", tcp: true }));
+/** A program that can open sockets of the internet takes memory of the kernel that no limit counts. */
 const FILTER_LAYERS = ["seccomp", "one-process", "socket-memory"];
 
 const CASES: readonly Case[] = [
@@ -90,6 +92,7 @@ const CASES: readonly Case[] = [
   withFlags("no filter", { SecurityOpt: [NO_NEW_PRIVILEGES, "seccomp=unconfined"] }, ...FILTER_LAYERS),
   withFlags("the engine's own filter", { SecurityOpt: [NO_NEW_PRIVILEGES] }, ...FILTER_LAYERS),
   withFlags("the filter for many processes", { SecurityOpt: [NO_NEW_PRIVILEGES, `seccomp=${manyProcesses}`] }, "one-process"),
+  withFlags("the filter with TCP sockets", { SecurityOpt: [NO_NEW_PRIVILEGES, `seccomp=${withTcp}`] }, "socket-memory"),
   withFlags("no filter and new privileges", { SecurityOpt: ["seccomp=unconfined"] }, "no-new-privileges", ...FILTER_LAYERS),
   without("ReadonlyRootfs", "read-only-root"),
   ...["exec", "suid", "dev"].map(writableWith),

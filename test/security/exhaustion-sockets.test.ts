@@ -20,8 +20,8 @@ const TCP_MEMORY = `
 const fullConnections = (listenOn: string, most: number): string => `
   const piece = Buffer.alloc(4 << 20, 1), held = [];
   const flood = (socket) => { held.push(socket); socket.on("error", () => {}); socket.write(piece); };
-  const server = net.createServer({ pauseOnConnect: true }, flood).on("error", () => {});
-  await new Promise((resolve) => server.listen(${listenOn}, resolve));
+  const server = net.createServer({ pauseOnConnect: true }, flood);
+  await new Promise((resolve, reject) => server.on("error", reject).listen(${listenOn}, resolve));
   const address = server.address();
   for (let made = 0; made < ${most}; made++) {
     const socket = typeof address === "string" ? net.connect(address) : net.connect(address.port, "127.0.0.1");
@@ -35,18 +35,20 @@ const fullConnections = (listenOn: string, most: number): string => `
  * Connections that nobody accepts, closed with data in them: they need no descriptor. The main thread holds the listening sockets and
  * does nothing, so that they wait.
  */
-const PENDING_CONNECTIONS = `
+const pendingConnections = (mostOnPort: number): string => `
   const { Worker } = require("node:worker_threads");
-  const done = new Int32Array(new SharedArrayBuffer(4));
-  const ports = Array.from({ length: 8 }, () => net.createServer().listen({ port: 0, backlog: 65535 }).address().port);
+  const done = new Int32Array(new SharedArrayBuffer(8));
+  const ports = await Promise.all(Array.from({ length: 8 }, () => new Promise((resolve, reject) => {
+    const server = net.createServer().on("error", reject).listen({ port: 0, backlog: 65535 }, () => resolve(server.address().port));
+  })));
   new Worker(\`
     const net = require("node:net"), { done, ports } = require("node:worker_threads").workerData;
     const piece = Buffer.alloc(1 << 20, 1);
     const fill = async (port) => {
-      for (let made = 0; made < 1000; made++) {
+      for (let made = 0; made < ${mostOnPort}; made++) {
         const socket = net.connect(port, "127.0.0.1").on("error", () => {});
         const isUp = await new Promise((resolve) => { socket.once("connect", () => resolve(true)); setTimeout(resolve, 500, false); });
-        if (isUp) { socket.write(piece); await new Promise(setImmediate); }
+        if (isUp) { Atomics.add(done, 1, 1); socket.write(piece); await new Promise(setImmediate); }
         socket.destroy();
         if (!isUp) return;
       }
@@ -79,7 +81,7 @@ const PROGRAMS: readonly HostileProgram[] = [
     name: "TCP connections full of data that nobody reads",
     layer: "socket-memory",
     code: `${TCP_MEMORY} ${fullConnections('0, "127.0.0.1"', 2000)} return verdict();`,
-    request: { timeoutMs: TIMEOUT_MS },
+    request: { timeoutMs: TIMEOUT_MS, runtime: "loopback" },
     gives: `completed "at most ${TCP_BOUND_MIB} MiB"`,
     without: {
       run: () => runUnrestricted(script(`${TCP_MEMORY} ${fullConnections('0, "127.0.0.1"', 100)} console.log(verdict());`)),
@@ -89,12 +91,36 @@ const PROGRAMS: readonly HostileProgram[] = [
   {
     name: "TCP connections that nobody accepts, which need no descriptors",
     layer: "socket-memory",
-    code: `${TCP_MEMORY} ${PENDING_CONNECTIONS} return verdict();`,
-    request: { timeoutMs: TIMEOUT_MS },
+    code: `${TCP_MEMORY} ${pendingConnections(1000)} return verdict();`,
+    request: { timeoutMs: TIMEOUT_MS, runtime: "loopback" },
     gives: `completed "at most ${TCP_BOUND_MIB} MiB"`,
     without: {
-      run: () => runUnrestricted(script(`${TCP_MEMORY} ${PENDING_CONNECTIONS} console.log(verdict());`)),
+      run: () => runUnrestricted(script(`${TCP_MEMORY} ${pendingConnections(1000)} console.log(verdict());`)),
       shows: `over ${TCP_BOUND_MIB} MiB`,
+    },
+  },
+  {
+    name: "TCP connections full of data, where the runtime has no TCP",
+    layer: "socket-memory",
+    code: `${TCP_MEMORY} ${fullConnections('0, "127.0.0.1"', 100)} return held.length;`,
+    request: { timeoutMs: TIMEOUT_MS },
+    gives: /^failed 1 Error: listen EPERM: operation not permitted/,
+    without: {
+      code: `${TCP_MEMORY} ${fullConnections('0, "127.0.0.1"', 100)} return held.length;`,
+      request: { timeoutMs: TIMEOUT_MS, runtime: "loopback" },
+      shows: "completed 200",
+    },
+  },
+  {
+    name: "TCP connections that nobody accepts, where the runtime has no TCP",
+    layer: "socket-memory",
+    code: `${TCP_MEMORY} ${pendingConnections(20)} return done[1];`,
+    request: { timeoutMs: TIMEOUT_MS },
+    gives: /^failed 1 Error: listen EPERM: operation not permitted/,
+    without: {
+      code: `${TCP_MEMORY} ${pendingConnections(20)} return done[1];`,
+      request: { timeoutMs: TIMEOUT_MS, runtime: "loopback" },
+      shows: "completed 160",
     },
   },
   {
@@ -131,7 +157,10 @@ const PROGRAMS: readonly HostileProgram[] = [
 
 describe("Security: exhaustion of sockets", () => {
   besiege({
-    runtimes: { node: { memoryLimit: "128MB", permissions: { fileSystem: { write: ["./temp"] } } } },
+    runtimes: {
+      node: { memoryLimit: "128MB", permissions: { fileSystem: { write: ["./temp"] } } },
+      loopback: { memoryLimit: "128MB", permissions: { fileSystem: { write: ["./temp"] }, network: { loopback: true } } },
+    },
     programs: PROGRAMS,
   });
 });

@@ -7,7 +7,7 @@ import { compileSeccomp } from "../../src/sandbox/docker/seccomp.ts";
 import { docker, TestService } from "../helpers/service.ts";
 import { attack, recordAttack } from "./support/attack.ts";
 import { runContainer, sandboxOptions, unrestrictedOptions } from "./support/container.ts";
-import { ALLOWED_CALLS, kernelAttacks } from "./support/kernel-attacks.ts";
+import { ALLOWED_CALLS, ALLOWED_WITH_LOOPBACK, kernelAttacks } from "./support/kernel-attacks.ts";
 import { PROBE, probeImageId, systemCallNumbers } from "./support/probe-image.ts";
 
 type Outcomes = ReadonlyMap<string, string>;
@@ -99,11 +99,14 @@ const NEW_CALLS = { fchmodat2: 452 };
 describe("Security: kernel", () => {
   let free: Outcomes;
   let confined: Outcomes;
+  /** In a runtime with TCP on its loopback. */
+  let withLoopback: Outcomes;
 
   before(async () => {
-    const named = [...ATTACKS.map(({ call }) => call), ...ALLOWED_CALLS];
+    const named = [...ATTACKS.map(({ call }) => call), ...ALLOWED_WITH_LOOPBACK];
     const calls = [...new Set([...named, ...SOCKET_RANGES.flatMap(([, range]) => range)])];
-    [free, confined] = await Promise.all([withoutLayers(calls), inSandbox(calls)]);
+    const settings = { permissions: { fileSystem: { write: ["./temp"] }, network: { loopback: true } } };
+    [free, confined, withLoopback] = await Promise.all([withoutLayers(calls), inSandbox(calls), inSandbox(calls, settings)]);
   });
 
   describe("Security: kernel, single calls", () => {
@@ -145,8 +148,14 @@ describe("Security: kernel", () => {
       for (const { call, many, title } of ATTACKS) assert.equal(outcomes.get(call), many, title);
     });
 
-    it("leave threads what they need", () => {
+    it("are refused all the same where a runtime has TCP on its loopback, but for TCP", () => {
+      for (const { call, loopback, title } of ATTACKS) assert.match(withLoopback.get(call)!, new RegExp(`^(${loopback})$`), title);
+      for (const [title, range] of SOCKET_RANGES) assert.equal(summary(withLoopback, range), "EPERM", title);
+    });
+
+    it("leave threads what they need, and TCP to a runtime that has it", () => {
       for (const call of ALLOWED_CALLS) assert.deepEqual([free.get(call), confined.get(call)], ["ok", "ok"], call);
+      for (const call of ALLOWED_WITH_LOOPBACK) assert.deepEqual([free.get(call), withLoopback.get(call)], ["ok", "ok"], call);
     });
   });
 
@@ -183,7 +192,7 @@ describe("Security: kernel", () => {
     it("are refused, but those that the profile allows", async () => {
       const numbers = new Map([...(await systemCallNumbers()), ...Object.entries(NEW_CALLS)]);
       const names = new Map([...numbers].map(([name, number]) => [number, name]));
-      const { syscalls } = compileSeccomp({ architecture: await engineArchitecture(docker), processes: "one" });
+      const { syscalls } = compileSeccomp({ architecture: await engineArchitecture(docker), processes: "one", tcp: false });
       const allowed = new Set(
         syscalls.filter(({ action, args }) => action === "SCMP_ACT_ALLOW" && args === undefined).flatMap((rule) => rule.names),
       );

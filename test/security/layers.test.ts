@@ -226,6 +226,7 @@ const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
   ],
   "resource-limits": [byFlags("mq_open", "a message queue", ({ Ulimits }) => ({ Ulimits: Ulimits! }), { gives: "EMFILE" }), DUMP_LIMITED],
   "socket-memory": [
+    byFlags("socket:2:1:0", "a TCP socket", filter, { gives: "EPERM" }),
     byFlags("fill_socket", "filling a connection that nobody reads", ({ Sysctls }) => ({ Sysctls: Sysctls! }), {
       shows: "above 512 KiB",
       gives: "below 512 KiB",

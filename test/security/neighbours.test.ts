@@ -77,7 +77,11 @@ describe("Security: neighbours", () => {
 
   before(async () => {
     service = await TestService.start({
-      runtimes: { node: { permissions: { fileSystem: { write: ["./temp"] } }, limits: { maxTimeoutMs: 60_000 } } },
+      runtimes: {
+        // With TCP on its loopback, so that not the filter alone keeps a program from the others.
+        node: { permissions: { fileSystem: { write: ["./temp"] }, network: { loopback: true } }, limits: { maxTimeoutMs: 60_000 } },
+        "no-tcp": { limits: { maxTimeoutMs: 60_000 } },
+      },
     });
   });
   after(async () => {
@@ -87,6 +91,7 @@ describe("Security: neighbours", () => {
 
   describe("Security: another execution", () => {
     let within: Outcomes;
+    let withinNoTcp: Outcomes;
     let without: Outcomes;
     let users: string[];
 
@@ -116,6 +121,7 @@ describe("Security: neighbours", () => {
         await listens(docker.getContainer(id));
         const own: Attempts = { "own user": "return process.getuid();", "own network": 'return fs.readlinkSync("/proc/self/ns/net");' };
         within = await tryWithin(service, { ...AGAINST_NEIGHBOUR, ...own });
+        withinNoTcp = await tryWithin(service, AGAINST_NEIGHBOUR, { runtime: "no-tcp" });
         users = [(await docker.getContainer(id).inspect()).Config.User, `${within["own user"] ?? ""}:${within["own user"] ?? ""}`];
       } finally {
         done.abort();
@@ -133,6 +139,13 @@ describe("Security: neighbours", () => {
     ] as const)
       attack({ name, layer, without: { run: () => without[name] ?? "", shows }, within: { run: () => within[name] ?? "", gives } });
 
+    attack({
+      name: "its TCP server, from a runtime without TCP",
+      layer: "socket-memory",
+      without: { run: () => without["its TCP server"] ?? "", shows: "connected" },
+      within: { run: () => withinNoTcp["its TCP server"] ?? "", gives: "EPERM" },
+    });
+
     it("has another user id", () => {
       assert.equal(users.length, 2);
       assert.notEqual(users[0], users[1]);
@@ -141,6 +154,7 @@ describe("Security: neighbours", () => {
 
   describe("Security: the host", () => {
     let within: Outcomes;
+    let withinNoTcp: Outcomes;
     let without: Outcomes;
     let onBridge: Outcomes;
 
@@ -170,8 +184,9 @@ describe("Security: neighbours", () => {
       try {
         await inHost.start();
         await eventually("it listens", async () => (await readFile("/proc/net/unix", "utf8")).includes(`@${ABSTRACT}-host`));
-        [within, without, onBridge] = await Promise.all([
+        [within, withinNoTcp, without, onBridge] = await Promise.all([
           tryWithin(service, { ...host, ...bridge, ...elsewhere, ...names }),
+          tryWithin(service, { ...host, ...bridge, ...elsewhere, ...names }, { runtime: "no-tcp" }),
           tryWithout(host, { NetworkMode: "host" }),
           gateway === undefined ? {} : tryWithout(bridge, { NetworkMode: "bridge" }),
         ]);
@@ -188,6 +203,15 @@ describe("Security: neighbours", () => {
       ["a UDP socket", "socket-memory", "sent", "EPERM"],
     ] as const)
       attack({ name, layer, without: { run: () => without[name] ?? "", shows }, within: { run: () => within[name] ?? "", gives } });
+
+    for (const name of ["a TCP server on loopback", "the service"]) {
+      attack({
+        name: `${name}, from a runtime without TCP`,
+        layer: "socket-memory",
+        without: { run: () => without[name] ?? "", shows: "connected" },
+        within: { run: () => withinNoTcp[name] ?? "", gives: "EPERM" },
+      });
+    }
 
     attack({
       name: "a server on the engine's bridge",
@@ -207,6 +231,20 @@ describe("Security: neighbours", () => {
         within: { run: () => within[name] ?? "", gives: /name|DNS/.test(name) ? /^(EAI_AGAIN|ECONNREFUSED)$/ : UNREACHABLE },
       });
     }
+
+    for (const name of Object.keys(ELSEWHERE)) {
+      attack({
+        name: `${name}, from a runtime without TCP`,
+        layer: "socket-memory",
+        // With TCP it is the network that is missing, and not the socket.
+        without: { run: () => within[name] ?? "", shows: /^(?!EPERM$)[A-Z]+$/ },
+        within: { run: () => withinNoTcp[name] ?? "", gives: "EPERM" },
+      });
+    }
+
+    it("a name has no address in a runtime without TCP either", () => {
+      assert.deepEqual([withinNoTcp["a name"], withinNoTcp["a DNS server"]], ["EAI_AGAIN", "ECONNREFUSED"]);
+    });
   });
 
   describe("Security: the service's socket", () => {

@@ -25,7 +25,7 @@ const CANARY_POLICY: Omit<EffectivePolicy, "nodeMajor" | "engineRuntime"> = {
   language: "javascript",
   permissions: {
     fileSystem: { read: [], write: [{ path: "temp", persist: false }], execute: [] },
-    network: { allowedHosts: [], allowedPorts: [] },
+    network: { allowedHosts: [], allowedPorts: [], loopback: false },
     system: { allowedCommands: [], maxProcesses: 1 },
   },
   limits: {
@@ -49,6 +49,7 @@ const CANARY_PROGRAM = `
 import { spawnSync } from "node:child_process";
 import dgram from "node:dgram";
 import fs from "node:fs";
+import net from "node:net";
 import os from "node:os";
 
 const errnoName = (errno) => Object.entries(os.constants.errno).find(([, value]) => value === Math.abs(errno))?.[0];
@@ -86,6 +87,7 @@ return {
     "write /dev": attempt(() => fs.writeFileSync("/dev/shm/canary", "x")),
     "open a terminal": attempt(() => fs.openSync("/dev/ptmx", "r+")),
     "UDP socket": await new Promise((resolve) => dgram.createSocket("udp4").on("error", (error) => resolve(error.code)).bind(0, () => resolve("ok"))),
+    "TCP socket": await new Promise((resolve) => net.connect(1, "127.0.0.1").on("error", (error) => resolve(error.code)).on("connect", () => resolve("ok"))),
     "open /proc/self/mem": attempt(() => fs.openSync("/proc/self/mem", "r+")),
     "read the runtime": attempt(() => fs.openSync(process.execPath, "r")),
   },

@@ -75,9 +75,9 @@ const MASKED_PATHS = [
   "/sys/module",
 ];
 /**
- * TCP on the sandbox's own loopback costs memory of the kernel that version 1 of cgroups does not count, and no version counts that of
- * a connection that nobody has accepted: it takes no descriptor either. So a socket gets small buffers (lowest, default and highest
- * size in bytes), which seccomp refuses to raise, and a listening socket holds few connections that wait.
+ * Where a runtime has TCP on the sandbox's own loopback, it costs memory of the kernel that version 1 of cgroups does not count, and no
+ * version counts that of a connection that nobody has accepted: it takes no descriptor either. So a socket gets small buffers (lowest,
+ * default and highest size in bytes), which seccomp refuses to raise, and a listening socket holds few connections that wait.
  */
 export const SYSCTLS = {
   "net.ipv4.tcp_rmem": "4096 8192 32768",
@@ -90,8 +90,14 @@ const READONLY_PATHS = ["/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigg
 export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreateOptions {
   const { policy, uid } = inputs;
   const { limits, permissions } = policy;
-  const { maxProcesses } = permissions.system;
-  const seccomp = compileSeccomp({ architecture: inputs.architecture, processes: maxProcesses === 1 ? "one" : "many" });
+  const { network, system } = permissions;
+  const { maxProcesses } = system;
+  const seccomp = compileSeccomp({
+    architecture: inputs.architecture,
+    processes: maxProcesses === 1 ? "one" : "many",
+    // What reaches other hosts does so over TCP to the sandbox's own loopback.
+    tcp: network.loopback || network.allowedHosts.length > 0,
+  });
   const cpuSeconds = Math.ceil((limits.timeoutMs / 1000) * Math.max(1, limits.cpus)) + CPU_SLACK_SECONDS;
 
   return {

@@ -302,16 +302,22 @@ const SOCKET_OPTIONS: readonly (readonly [level: number, option: number])[] = [
   ...[16, 26, 67].map((option) => [41, option] as const),
 ];
 
-/** Every kind of socket that exists in a sandbox: no netlink, no vsock, no packet, raw, UDP, SCTP, MPTCP or ICMP sockets. */
-const SOCKETS: readonly (readonly [family: number, type: number, protocol: number])[] = [
+type SocketKind = readonly [family: number, type: number, protocol: number];
+
+/**
+ * Here and in the next list is every kind of socket that exists in a sandbox: no netlink, no vsock, no packet, raw, UDP, SCTP, MPTCP
+ * or ICMP sockets.
+ */
+const UNIX_SOCKETS: readonly SocketKind[] = [
   [AF.UNIX, SOCK.STREAM, 0],
   [AF.UNIX, SOCK.DGRAM, 0],
   [AF.UNIX, SOCK.SEQPACKET, 0],
-  ...[AF.INET, AF.INET6].flatMap((family) => [
-    [family, SOCK.STREAM, IPPROTO.DEFAULT] as const,
-    [family, SOCK.STREAM, IPPROTO.TCP] as const,
-  ]),
 ];
+/** Only for runtimes that ask for them: no limit counts all of the kernel's memory that they take. */
+const TCP_SOCKETS: readonly SocketKind[] = [AF.INET, AF.INET6].flatMap((family) => [
+  [family, SOCK.STREAM, IPPROTO.DEFAULT] as const,
+  [family, SOCK.STREAM, IPPROTO.TCP] as const,
+]);
 
 /** `send` calls, by the index of their flags. Out-of-band data is a part of unix sockets that broke before, and no program needs it. */
 const SEND_CALLS = { sendto: 3, sendmsg: 2, sendmmsg: 3 } as const;
@@ -336,10 +342,10 @@ const masked = (index: number, mask: number, value: number): NonNullable<Rule["a
  * Compiles the profile.
  *
  * With `processes: "one"` a thread can be made, a process cannot. `clone3` hides its flags from a filter, so it answers ENOSYS, on
- * which libc falls back to `clone` (EPERM would break threads).
+ * which libc falls back to `clone` (EPERM would break threads). Without `tcp` there are unix sockets only.
  */
-export function compileSeccomp(options: { architecture: Architecture; processes: "one" | "many" }): SeccompProfile {
-  const { architecture, processes } = options;
+export function compileSeccomp(options: { architecture: Architecture; processes: "one" | "many"; tcp: boolean }): SeccompProfile {
+  const { architecture, processes, tcp } = options;
   const allow = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule =>
     args.length === 0 ? { names, action: "SCMP_ACT_ALLOW" } : { names, action: "SCMP_ACT_ALLOW", args };
   const pretend = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule => ({
@@ -368,7 +374,7 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
       pretend(SYNC_CALLS),
       ...Object.values(PRCTL_OPTIONS).map((option) => allow(["prctl"], equal(0, option))),
       ...Object.values(IOCTL_REQUESTS).map((request) => allow(["ioctl"], equal(1, request))),
-      ...SOCKETS.map(([family, type, protocol]) =>
+      ...[...UNIX_SOCKETS, ...(tcp ? TCP_SOCKETS : [])].map(([family, type, protocol]) =>
         allow(["socket"], equal(0, family), masked(1, SOCKET_TYPE_MASK, type), equal(2, protocol)),
       ),
       ...SOCKET_OPTIONS.map(([level, option]) => allow(["setsockopt"], equal(1, level), equal(2, option))),

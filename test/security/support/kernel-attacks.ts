@@ -15,9 +15,11 @@ export interface KernelAttack {
   readonly layer: string;
   /** The outcome where a runtime has more than one process. */
   readonly many: string;
+  /** The outcome where a runtime has TCP on its loopback. */
+  readonly loopback: string;
 }
 
-type Options = Partial<Pick<KernelAttack, "without" | "cannotShow" | "within" | "layer" | "many">>;
+type Options = Partial<Pick<KernelAttack, "without" | "cannotShow" | "within" | "layer" | "many" | "loopback">>;
 
 /** Any of these in the control means that this kernel was built without the thing. */
 const NOT_IN_THIS_KERNEL = { ENOSYS: "not in this kernel" };
@@ -25,8 +27,8 @@ const NO_SUCH_SOCKET = { EAFNOSUPPORT: "no such family in this kernel", EPROTONO
 const NO_RESOURCE = { EPERM: "this machine gives no CAP_SYS_RESOURCE to its containers" };
 
 function refused(call: string, title = call, options: Options = {}): KernelAttack {
-  const { cannotShow = {}, layer = "seccomp", without = "ok", within = "EPERM", many = within } = options;
-  return { call, title, without, within, layer, many, cannotShow: { ...NOT_IN_THIS_KERNEL, ...cannotShow } };
+  const { cannotShow = {}, layer = "seccomp", without = "ok", within = "EPERM", many = within, loopback = within } = options;
+  return { call, title, without, within, layer, many, loopback, cannotShow: { ...NOT_IN_THIS_KERNEL, ...cannotShow } };
 }
 
 const all = (...calls: string[]): KernelAttack[] => calls.map((call) => refused(call));
@@ -35,6 +37,12 @@ const reached = (without: string, ...calls: string[]): KernelAttack[] => calls.m
 const socket = (call: string, title: string): KernelAttack => refused(call, `socket: ${title}`, { cannotShow: NO_SUCH_SOCKET });
 
 const SOCKETS = [
+  ...Object.entries({ "socket:2:1:0": "TCP", "socket:2:1:6": "TCP by number", "socket:2:0x80801:0": "TCP, not blocking" }).map(
+    ([call, title]) => refused(call, `socket: ${title}`, { loopback: "ok" }),
+  ),
+  ...Object.entries({ "socket:10:1:0": "TCP over IPv6", "socket:10:1:6": "TCP over IPv6 by number" }).map(([call, title]) =>
+    refused(call, `socket: ${title}`, { cannotShow: NO_SUCH_SOCKET, loopback: "ok|EAFNOSUPPORT" }),
+  ),
   socket("socket:16:3:0", "netlink"),
   socket("socket:16:3:6", "netlink for xfrm"),
   socket("socket:16:3:12", "netlink for netfilter"),
@@ -233,7 +241,7 @@ export function kernelAttacks(isX86: boolean): KernelAttack[] {
   ];
 }
 
-/** What must go on working: threads and what they need. */
+/** What must go on working: threads and what they need, and TCP where a runtime has it. */
 export const ALLOWED_CALLS = [
   "sendto:0x4000",
   "sendmsg:0x4000",
@@ -241,7 +249,7 @@ export const ALLOWED_CALLS = [
   "threads:16",
   "clone_thread:0",
   "membarrier",
-  "socket:2:1:0",
+  "socket:1:1:0",
   "socketpair:1:1:0",
-  "setsockopt:6:1:1",
 ];
+export const ALLOWED_WITH_LOOPBACK = [...ALLOWED_CALLS, "socket:2:1:0", "setsockopt:6:1:1"];

@@ -39,7 +39,7 @@ describe("runtimes-file: the files that ship", () => {
           write: [{ path: "temp", persist: false }],
           execute: [],
         },
-        network: { allowedHosts: [], allowedPorts: [] },
+        network: { allowedHosts: [], allowedPorts: [], loopback: false },
         system: { allowedCommands: [], maxProcesses: 1 },
       },
       limits: runtimes.get("node")!.limits,
@@ -220,7 +220,7 @@ describe("runtimes-file: what a runtime becomes", () => {
     assert.deepEqual(warnings, []);
     assert.deepEqual(bare.permissions, {
       fileSystem: { read: [], write: [], execute: [] },
-      network: { allowedHosts: [], allowedPorts: [] },
+      network: { allowedHosts: [], allowedPorts: [], loopback: false },
       system: { allowedCommands: [], maxProcesses: 1 },
     });
     assert.deepEqual(

@@ -55,6 +55,7 @@ function abilities({ fileSystem, network, system }: Permissions): Set<string> {
   for (const host of HOSTS) if (network.allowedHosts.some((entry) => reaches(entry, host))) able.add(`reach ${host}`);
   for (const port of PORTS)
     if (network.allowedPorts.some(({ first, last }) => first <= port && port <= last)) able.add(`connect to ${port}`);
+  if (network.loopback) able.add("use TCP on its loopback");
   for (const command of COMMANDS) if (system.allowedCommands.includes(command)) able.add(`run ${command}`);
   for (let count = 1; count <= system.maxProcesses; count += 1) able.add(`have ${count} processes`);
   return able;
@@ -77,7 +78,7 @@ const anyPermissions = fc.record(
       },
       { requiredKeys: [] },
     ),
-    network: fc.record({ allowedHosts: few(host), allowedPorts: few(port) }, { requiredKeys: [] }),
+    network: fc.record({ allowedHosts: few(host), allowedPorts: few(port), loopback: fc.boolean() }, { requiredKeys: [] }),
     system: fc.record(
       { allowedCommands: few(fc.constantFrom(...COMMANDS)), maxProcesses: fc.integer({ min: 1, max: 4 }) },
       { requiredKeys: [] },
@@ -110,6 +111,7 @@ const partOf = (permissions: Permissions): fc.Arbitrary<PermissionsInput> => {
           .tuple(fc.integer({ min: first, max: last }), fc.integer({ min: first, max: last }))
           .map(([a, b]) => `${Math.min(a, b)}-${Math.max(a, b)}`),
       ),
+      loopback: fc.constantFrom(false, permissions.network.loopback),
     }),
     system: fc.record({ maxProcesses: fc.integer({ min: 1, max: permissions.system.maxProcesses }) }),
   });
@@ -173,6 +175,21 @@ describe("narrow: a request's permissions", () => {
   });
 });
 
+describe("narrow: TCP on the loopback", () => {
+  const runtime = runtimeOf({ permissions: { network: { loopback: true } } });
+  for (const [network, loopback] of [
+    [undefined, true],
+    [{}, true],
+    [{ loopback: true }, true],
+    [{ loopback: false }, false],
+  ] as const) {
+    it(`${JSON.stringify(network ?? "nothing said")} gives ${loopback} where the runtime has it`, () => {
+      const request = requestOf(network === undefined ? {} : { permissions: { network } });
+      assert.equal(narrow(runtime, request).permissions.network.loopback, loopback);
+    });
+  }
+});
+
 describe("narrow: what a request may not ask for", () => {
   const runtime = runtimeOf({
     permissions: {
@@ -207,6 +224,7 @@ describe("narrow: what a request may not ask for", () => {
     [{ network: { allowedHosts: ["api.example.com", "evilexample.com"] } }, "permissions.network.allowedHosts.1", /"evilexample.com"/],
     [{ network: { allowedPorts: [443] } }, "permissions.network.allowedPorts.0", /reach port 443$/],
     [{ network: { allowedPorts: ["8005-8011"] } }, "permissions.network.allowedPorts.0", /reach port 8005-8011$/],
+    [{ network: { loopback: true } }, "permissions.network.loopback", /^this runtime does not let programs use TCP on their loopback$/],
     [{ system: { allowedCommands: ["sh"] } }, "permissions.system.allowedCommands.0", /does not let programs run "sh"/],
     [{ system: { maxProcesses: 3 } }, "permissions.system.maxProcesses", /allows 2 process/],
   ] as const) {

@@ -52,6 +52,7 @@ describe("permissions: the normal form", () => {
         { first: 8000, last: 8010 },
         { first: 1, last: 65_535 },
       ],
+      loopback: false,
     });
   });
 
@@ -63,8 +64,18 @@ describe("permissions: the normal form", () => {
     ]);
   });
 
-  it("takes the lists that are left out from the base, and only those", () => {
-    const base = normal({ fileSystem: { read: ["data"], write: ["temp"] }, network: { allowedPorts: [1] }, system: { maxProcesses: 4 } });
+  it("has TCP on the own loopback only where it says so", () => {
+    for (const network of [{}, { loopback: false }, { allowedHosts: ["localhost"] }])
+      assert.equal(normal({ network }).network.loopback, false, JSON.stringify(network));
+    assert.equal(normal({ network: { loopback: true } }).network.loopback, true);
+  });
+
+  it("takes what is left out from the base, and only that", () => {
+    const base = normal({
+      fileSystem: { read: ["data"], write: ["temp"] },
+      network: { allowedPorts: [1], loopback: true },
+      system: { maxProcesses: 4 },
+    });
     const result = normalizePermissions({ fileSystem: { read: [] }, system: {} }, base);
     assert.ok(result.ok);
     assert.deepEqual(result.permissions, { ...base, fileSystem: { ...base.fileSystem, read: [] } });
@@ -146,6 +157,7 @@ describe("permissions: the schema", () => {
     ["port 0", { network: { allowedPorts: [0] } }, "network.allowedPorts.0", /from 1 to 65535, or a range such as "8000-8010"/],
     ["a port with a fraction", { network: { allowedPorts: [80.5] } }, "network.allowedPorts.0", /a port number/],
     ["a port as text", { network: { allowedPorts: ["80"] } }, "network.allowedPorts.0", /a port number/],
+    ["a loopback as text", { network: { loopback: "true" } }, "network.loopback", /expected boolean/],
     ["no process at all", { system: { maxProcesses: 0 } }, "system.maxProcesses", />=1/],
     ["too many processes", { system: { maxProcesses: 65 } }, "system.maxProcesses", /<=64/],
     [

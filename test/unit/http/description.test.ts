@@ -13,7 +13,7 @@ import { requestOf, runtimeOf } from "../support/policies.ts";
 describe("http description: /v1/runtimes", () => {
   const permissions = {
     fileSystem: { read: ["data", { path: "config", snapshot: true }], write: ["temp"], execute: [] },
-    network: { allowedHosts: ["example.com"], allowedPorts: [443, "8000-8010"] },
+    network: { allowedHosts: ["example.com"], allowedPorts: [443, "8000-8010"], loopback: true },
     system: { allowedCommands: [], maxProcesses: 1 },
   };
   let service: HttpService;
@@ -47,6 +47,7 @@ describe("http description: /v1/runtimes", () => {
     const [one, two] = await listed();
     assert.deepEqual(two!.permissions, permissions);
     const first = permissionsSchema.parse(one!.permissions);
+    assert.deepEqual(first.network, { allowedHosts: [], allowedPorts: [], loopback: false });
     assert.equal((await service.execute({ permissions: first })).status, 200);
     assert.deepEqual(
       service.sandboxes.started.at(-1)!.policy.permissions,

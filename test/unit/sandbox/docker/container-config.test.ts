@@ -96,7 +96,7 @@ describe("container-config: the hardening that every container has", () => {
   it("privileges cannot be gained, and the seccomp profile is the compiled one", () => {
     assert.equal(securityOf(container).length, 2);
     assert.equal(securityOf(container)[0], "no-new-privileges:true");
-    assert.deepEqual(profileOf(container), compileSeccomp({ architecture: "amd64", processes: "one" }));
+    assert.deepEqual(profileOf(container), compileSeccomp({ architecture: "amd64", processes: "one", tcp: false }));
   });
 
   it("what tells about the host is masked, what could change it is read-only", () => {
@@ -207,8 +207,23 @@ describe("container-config: what the policy sets", () => {
   it("one process means that none can be made; more mean more threads in all", () => {
     const three = compiled({ permissions: { system: { maxProcesses: 3 } } });
     assert.equal(three.HostConfig.PidsLimit, 3 * THREADS_PER_PROCESS);
-    assert.deepEqual(profileOf(three), compileSeccomp({ architecture: "amd64", processes: "many" }));
+    assert.deepEqual(profileOf(three), compileSeccomp({ architecture: "amd64", processes: "many", tcp: false }));
   });
+
+  for (const [network, request, tcp] of [
+    [{}, {}, false],
+    [{ loopback: false, allowedPorts: [80] }, {}, false],
+    [{ loopback: true }, {}, true],
+    [{ loopback: true }, { loopback: false }, false],
+    // The way to other hosts begins on the loopback.
+    [{ allowedHosts: ["example.com"] }, {}, true],
+    [{ allowedHosts: ["example.com"] }, { allowedHosts: [] }, false],
+  ] as const) {
+    it(`TCP sockets ${tcp ? "" : "do not "}exist with ${JSON.stringify(network)}, narrowed by ${JSON.stringify(request)}`, () => {
+      const container = compiled({ permissions: { network } }, { permissions: { network: request } });
+      assert.deepEqual(profileOf(container), compileSeccomp({ architecture: "amd64", processes: "one", tcp }));
+    });
+  }
 
   it("files may be as many and as large as the limits say", () => {
     const limits = ulimits(compiled({ limits: { openFiles: 77, tempBytes: "1MB" } }));

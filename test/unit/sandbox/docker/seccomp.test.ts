@@ -11,10 +11,17 @@ import { compileSeccomp } from "../../../../src/sandbox/docker/seccomp.ts";
 import type { SeccompProfile } from "../../../../src/sandbox/docker/seccomp.ts";
 
 const PROFILES = (["amd64", "arm64"] as const).flatMap((architecture) =>
-  (["one", "many"] as const).map((processes) => ({ architecture, processes, profile: compileSeccomp({ architecture, processes }) })),
+  (["one", "many"] as const).flatMap((processes) =>
+    [false, true].map((tcp) => ({
+      kind: `${architecture}, ${processes}${tcp ? ", TCP" : ""}`,
+      architecture,
+      profile: compileSeccomp({ architecture, processes, tcp }),
+    })),
+  ),
 );
-const ONE = compileSeccomp({ architecture: "amd64", processes: "one" });
-const MANY = compileSeccomp({ architecture: "amd64", processes: "many" });
+const ONE = compileSeccomp({ architecture: "amd64", processes: "one", tcp: false });
+const MANY = compileSeccomp({ architecture: "amd64", processes: "many", tcp: false });
+const WITH_TCP = compileSeccomp({ architecture: "amd64", processes: "one", tcp: true });
 
 /** "allow", or the error number; 1 is EPERM, the engine's default. */
 function decide(profile: SeccompProfile, name: string, args: readonly bigint[] = []): "allow" | number {
@@ -166,15 +173,15 @@ const FORBIDDEN = [
 ];
 
 describe("seccomp: the profile's structure", () => {
-  for (const { architecture, processes, profile } of PROFILES) {
-    it(`${architecture}, ${processes}: is an allowlist of one ABI that answers everything else with an error`, () => {
+  for (const { architecture, kind, profile } of PROFILES) {
+    it(`${kind}: is an allowlist of one ABI that answers everything else with an error`, () => {
       assert.equal(profile.defaultAction, "SCMP_ACT_ERRNO");
       assert.deepEqual(profile.architectures, [architecture === "amd64" ? "SCMP_ARCH_X86_64" : "SCMP_ARCH_AARCH64"]);
       assert.ok(!("archMap" in profile), "a map would let other ABIs in");
       for (const { action } of profile.syscalls) assert.ok(["SCMP_ACT_ALLOW", "SCMP_ACT_ERRNO"].includes(action));
     });
 
-    it(`${architecture}, ${processes}: allows no name without a condition that it allows with one`, () => {
+    it(`${kind}: allows no name without a condition that it allows with one`, () => {
       const unconditional = profile.syscalls
         .filter(({ action, args }) => action === "SCMP_ACT_ALLOW" && args === undefined)
         .flatMap(({ names }) => names);
@@ -185,7 +192,7 @@ describe("seccomp: the profile's structure", () => {
       for (const { args } of profile.syscalls) assert.notDeepEqual(args, [], "a rule without arguments has no list of them");
     });
 
-    it(`${architecture}, ${processes}: names nothing that is forbidden`, () => {
+    it(`${kind}: names nothing that is forbidden`, () => {
       const named = new Set(profile.syscalls.flatMap(({ names }) => names));
       assert.deepEqual(
         FORBIDDEN.filter((name) => named.has(name)),
@@ -193,7 +200,7 @@ describe("seccomp: the profile's structure", () => {
       );
     });
 
-    it(`${architecture}, ${processes}: compares numbers that the engine's format can hold`, () => {
+    it(`${kind}: compares numbers that the engine's format can hold`, () => {
       for (const { args = [] } of profile.syscalls) {
         for (const { index, op, value, valueTwo } of args) {
           assert.ok(Number.isSafeInteger(value) && value >= 0 && Number.isSafeInteger(valueTwo) && valueTwo >= 0);
@@ -280,28 +287,35 @@ describe("seccomp: processes and namespaces", () => {
 describe("seccomp: sockets", () => {
   const [NONBLOCK, CLOEXEC] = [0x800n, 0x80000n];
   /** What may exist, as family:type:protocol. */
-  const EXISTING = new Set(["1:1:0", "1:2:0", "1:5:0", ...["2", "10"].flatMap((family) => [`${family}:1:0`, `${family}:1:6`])]);
+  const UNIX = ["1:1:0", "1:2:0", "1:5:0"];
+  const TCP = ["2", "10"].flatMap((family) => [`${family}:1:0`, `${family}:1:6`]);
 
-  it("exist in a few kinds only, whatever flags their type bears", () => {
-    const small = fc.bigInt({ min: 0n, max: 50n });
-    const type = fc.tuple(
-      fc.bigInt({ min: 0n, max: 15n }),
-      fc.constantFrom(0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC, 0x10n, 0x1000n, 0x80000000n),
-    );
-    fc.assert(
-      fc.property(small, type, fc.oneof(small, fc.constantFrom(0n, 6n, 17n, 132n, 262n)), (family, [kind, flag], protocol) => {
-        const isFlag = [0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC].includes(flag);
-        const exists = isFlag && EXISTING.has(`${family}:${kind}:${protocol}`);
-        assert.equal(decide(ONE, "socket", [family, kind | flag, protocol]), exists ? "allow" : 1);
-      }),
-      { numRuns: 5000 },
-    );
-    for (const kind of EXISTING) {
-      const [family, type_, protocol] = kind.split(":").map(BigInt);
-      for (const flag of [0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC])
-        assert.equal(decide(ONE, "socket", [family!, type_! | flag, protocol!]), "allow", kind);
-    }
-  });
+  for (const [title, profile, kinds] of [
+    ["unix sockets alone", ONE, UNIX],
+    ["unix sockets alone, where there are processes", MANY, UNIX],
+    ["unix and TCP sockets, where TCP is asked for", WITH_TCP, [...UNIX, ...TCP]],
+  ] as const)
+    it(`are ${title}, whatever flags their type bears`, () => {
+      const existing = new Set(kinds);
+      const small = fc.bigInt({ min: 0n, max: 50n });
+      const type = fc.tuple(
+        fc.bigInt({ min: 0n, max: 15n }),
+        fc.constantFrom(0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC, 0x10n, 0x1000n, 0x80000000n),
+      );
+      fc.assert(
+        fc.property(small, type, fc.oneof(small, fc.constantFrom(0n, 6n, 17n, 132n, 262n)), (family, [kind, flag], protocol) => {
+          const isFlag = [0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC].includes(flag);
+          const exists = isFlag && existing.has(`${family}:${kind}:${protocol}`);
+          assert.equal(decide(profile, "socket", [family, kind | flag, protocol]), exists ? "allow" : 1);
+        }),
+        { numRuns: 5000 },
+      );
+      for (const kind of existing) {
+        const [family, type_, protocol] = kind.split(":").map(BigInt);
+        for (const flag of [0n, NONBLOCK, CLOEXEC, NONBLOCK | CLOEXEC])
+          assert.equal(decide(profile, "socket", [family!, type_! | flag, protocol!]), "allow", kind);
+      }
+    });
 
   for (const [title, args] of [
     ["netlink", [16n, 3n, 0n]],
@@ -317,9 +331,14 @@ describe("seccomp: sockets", () => {
     ["a family whose upper half is not zero", [(1n << 32n) + 16n, 3n, 0n]],
   ] as const) {
     it(`of ${title} do not exist`, () => {
-      for (const profile of [ONE, MANY]) assert.equal(decide(profile, "socket", args), 1);
+      for (const { profile } of PROFILES) assert.equal(decide(profile, "socket", args), 1);
     });
   }
+
+  it("of TCP make no other difference", () => {
+    const rest = (profile: SeccompProfile): unknown[] => profile.syscalls.filter(({ names }) => !names.includes("socket"));
+    assert.deepEqual(rest(WITH_TCP), rest(ONE));
+  });
 
   it("have options that cost no memory, and no others", () => {
     const allowed = new Set([
