@@ -72,7 +72,7 @@ const cell = (text: string): string =>
   text
     .replaceAll(root, ".")
     .replaceAll(homedir(), "~")
-    .replaceAll(/\/[\w./-]*\bcm-\w{6}/g, "<test>")
+    .replaceAll(/\/[\w./-]*\bcm-\w{0,6}/g, "<test>")
     .replaceAll(release(), kernel)
     .replaceAll(/\s+/g, " ")
     .replaceAll(/\p{Cc}/gu, (character) => `\\x${character.charCodeAt(0).toString(16).padStart(2, "0")}`)
