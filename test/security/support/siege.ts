@@ -41,6 +41,8 @@ const CALM_ROUNDS = 6;
 const DEADLINE_SLACK_MS = 500;
 /** What nobody has to wait longer for, whatever others do: a small program, from request to answer. More where all is slow anyway. */
 const NEIGHBOUR_MAX_MS = 3000;
+/** Of a neighbour's programs, for their median to mean something. */
+const MIN_ROUNDS = 8;
 const MAX_GROWTH_BYTES = 200 * 2 ** 20;
 const SHOWN_CHARS = 300;
 
@@ -129,7 +131,9 @@ export function besiege({ programs, runtimes }: SiegeOptions): void {
   it("leaves a neighbour's programs quick meanwhile", () => {
     const { calmMs, medianMs, rounds, slowestMs } = neighbour;
     const report = `calm ${calmMs.toFixed(0)} ms; meanwhile ${medianMs.toFixed(0)} ms, at most ${slowestMs.toFixed(0)} ms of ${rounds}`;
-    assert.ok(rounds > 0 && medianMs < 4 * calmMs + 500 && slowestMs < NEIGHBOUR_MAX_MS + 3 * calmMs, report);
+    assert.ok(rounds > 0 && slowestMs < NEIGHBOUR_MAX_MS + 3 * calmMs, report);
+    // The middle of two or three is chance.
+    if (rounds >= MIN_ROUNDS) assert.ok(medianMs < 4 * calmMs + 500, report);
   });
 
   it("leaves the service no larger, and able to work", async () => {
