@@ -11,7 +11,7 @@ import type { Logger } from "pino";
 import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import { loadRuntimes } from "./config/runtimes-file.ts";
-import { findHoles } from "./doctor/known-holes.ts";
+import { findHoles, openHoles } from "./doctor/known-holes.ts";
 import { StartupError } from "./domain/errors.ts";
 import { Admission } from "./execution/admission.ts";
 import { ExecutionService } from "./execution/execution-service.ts";
@@ -125,7 +125,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
 
 /** The open holes of the engine's parts, in one warning: what each means, and what its package mends, is for `code-mode doctor` to say. */
 async function warnOfHoles({ components, version }: Sandboxes["engine"], logger: Logger): Promise<HealthDeps["knownHoles"]> {
-  const open = (await findHoles({ ...components, Engine: version })).filter(({ mendedBy }) => mendedBy === undefined);
+  const open = openHoles(await findHoles({ ...components, Engine: version }));
   const advisories = open.map(({ advisory: { component, id }, version: found }) => ({ id, component, version: found }));
   if (advisories.length > 0)
     logger.warn(

@@ -4,6 +4,7 @@ import { constants } from "node:fs";
 import { access, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 
+import { readableSize } from "../domain/byte-size.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
 import { newInstanceId } from "../domain/ids.ts";
 import { findPathProblems } from "../sandbox/docker/configured-paths.ts";
@@ -13,7 +14,6 @@ import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
 import { nearestPlace } from "./host-checks.ts";
 import { judgeListening } from "./listening.ts";
-import { readableSize } from "./sizes.ts";
 
 /** Reading a workspace of many files takes a while. */
 const PATHS_TIMEOUT_MS = 60_000;

@@ -4,12 +4,12 @@ import { readFile, statfs } from "node:fs/promises";
 import { release } from "node:os";
 import path from "node:path";
 
+import { GIB, MIB, readableSize } from "../domain/byte-size.ts";
 import { NotCheckedError } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
-import { adviceFor, findHoles } from "./known-holes.ts";
+import { adviceFor, findHoles, openHoles } from "./known-holes.ts";
 import type { Hole } from "./known-holes.ts";
-import { GIB, MIB, readableSize } from "./sizes.ts";
 import { compareVersions, parseVersion } from "./versions.ts";
 
 /** As in `engines` of package.json. */
@@ -105,7 +105,7 @@ async function judgeKernel(version: string, isOurs: boolean): Promise<Outcome> {
 
 /** Open holes are a warning: the number of a distribution's package does not tell what it mends. */
 export function judgeHoles(found: string, holes: readonly Hole[]): Outcome {
-  const open = holes.filter(({ mendedBy }) => mendedBy === undefined);
+  const open = openHoles(holes);
   const details = holes.flatMap(({ advisory, mendedBy }) =>
     mendedBy === undefined ? [] : [`${advisory.id}: mended in ${mendedBy}, says its changelog`],
   );
@@ -145,7 +145,7 @@ export function judgeCorePattern(pattern: string | undefined): Outcome {
   return pattern.startsWith("|")
     ? {
         status: "info",
-        found: `go to a program of the host (${pattern.split(" ", 1)[0] ?? ""}); sandboxes make none: limit 0, and not dumpable`,
+        found: `go to a program of the host (${pattern.split(" ", 1)[0] ?? ""}); sandboxes make none: limit 1, and not dumpable`,
       }
     : { status: "ok", found: `go to files named ${pattern}; sandboxes make none` };
 }

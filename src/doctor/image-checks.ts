@@ -1,10 +1,10 @@
 /** The sandbox images: one for each Node line of the configuration, and what is left of older ones. */
 
+import { readableSize } from "../domain/byte-size.ts";
 import { listSandboxImages } from "../sandbox/docker/image/find-image.ts";
 import type { FoundImage, SandboxImage } from "../sandbox/docker/image/find-image.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
-import { readableSize } from "./sizes.ts";
 
 export const imageChecks = (facts: Facts): Check[] => [
   { id: "images.current", title: "Sandbox images", run: async () => judgeImages(await facts.images.ask()) },

@@ -44,6 +44,9 @@ export async function findHoles(parts: Readonly<Partial<Record<string, string>>>
   return holes;
 }
 
+/** Those that no package mends, as far as is known. */
+export const openHoles = (holes: readonly Hole[]): Hole[] => holes.filter(({ mendedBy }) => mendedBy === undefined);
+
 function isOpen({ fixed, since }: Advisory, version: Version): boolean {
   const good = fixed.map(parseVersion).filter((parsed) => parsed !== undefined);
   return lacksFix(version, good, since === undefined ? undefined : parseVersion(since));

@@ -1,5 +1,8 @@
 /** Sizes as people write them: `"512MB"` is 512 × 2^20 bytes, as Docker reads it. */
 
+export const MIB = 2 ** 20;
+export const GIB = 2 ** 30;
+
 const UNITS: Readonly<Record<string, number>> = { "": 1, B: 1, K: 2 ** 10, KB: 2 ** 10, M: 2 ** 20, MB: 2 ** 20, G: 2 ** 30, GB: 2 ** 30 };
 
 /** Says what {@link parseByteSize} takes; for error messages. */
@@ -26,3 +29,6 @@ export function formatByteSize(bytes: number): string {
   }
   return `${bytes}B`;
 }
+
+/** Rounded, for a report. */
+export const readableSize = (bytes: number): string => (bytes >= GIB ? `${(bytes / GIB).toFixed(1)} GB` : `${Math.floor(bytes / MIB)} MB`);

@@ -2,10 +2,9 @@
 
 import { z } from "zod";
 
-import { BYTE_SIZE_FORMAT, formatByteSize, parseByteSize } from "./byte-size.ts";
+import { BYTE_SIZE_FORMAT, formatByteSize, MIB, parseByteSize } from "./byte-size.ts";
 
 const KIB = 2 ** 10;
-const MIB = 2 ** 20;
 
 /** A number of bytes, or text such as "512MB"; becomes a number of bytes. */
 const byteSizeSchema = z.union([z.number(), z.string().max(32)], { error: `expected ${BYTE_SIZE_FORMAT}` }).transform((value, context) => {
