@@ -236,6 +236,7 @@ describe("Security: kernel", () => {
     });
 
     it("that Linux lets past every filter do nothing", async function () {
+      // Only x86-64 has them.
       if (!IS_X86) this.skip();
       for (const [name, number] of Object.entries(PAST_EVERY_FILTER)) {
         const { exitCode, stdout } = await runContainer(await sandboxOptions([PROBE, callOf(number)], await probeImageId()));
