@@ -15,6 +15,7 @@ import { pino } from "pino";
 
 import { startApp } from "../src/app.ts";
 import { readEnvironment } from "../src/config/environment.ts";
+import { plainImage } from "../src/domain/image-spec.ts";
 import { packageRoot } from "../src/lib/package-info.ts";
 import { connectEngine } from "../src/sandbox/docker/engine.ts";
 import { findImage } from "../src/sandbox/docker/image/find-image.ts";
@@ -22,7 +23,7 @@ import { findImage } from "../src/sandbox/docker/image/find-image.ts";
 const ROUNDS = Number(process.argv[2] ?? 40);
 
 const docker = connectEngine();
-const image = await findImage({ docker, packageRoot, nodeMajor: "24" });
+const image = await findImage({ docker, packageRoot, image: plainImage(24) });
 if (image.state !== "ready") throw new Error(image.message);
 
 const state = await mkdtemp(path.join(tmpdir(), "cm-"));

@@ -2,6 +2,8 @@
 
 import { readEnvironment } from "../config/environment.ts";
 import { loadRuntimes } from "../config/runtimes-file.ts";
+import { imageKey } from "../domain/image-spec.ts";
+import type { ImageSpec } from "../domain/image-spec.ts";
 import { packageRoot } from "../lib/package-info.ts";
 import { connectEngine } from "../sandbox/docker/engine.ts";
 import { buildSandboxImage } from "../sandbox/docker/image/build-image.ts";
@@ -11,8 +13,8 @@ import { findImage, pruneSandboxImages } from "../sandbox/docker/image/find-imag
 export async function buildImages({ refresh }: { refresh: boolean }): Promise<number> {
   const config = readEnvironment();
   const docker = connectEngine(config.dockerHost);
-  for (const nodeMajor of await configuredMajors(config.runtimesFile)) {
-    const { built, nodeVersion, tag } = await buildSandboxImage({ docker, packageRoot, nodeMajor, refresh, onProgress: say });
+  for (const image of await configuredImages(config.runtimesFile)) {
+    const { built, nodeVersion, tag } = await buildSandboxImage({ docker, packageRoot, image, refresh, onProgress: say });
     say(built ? `built ${tag} (Node ${nodeVersion})` : `${tag} (Node ${nodeVersion}) is up to date`);
   }
   return 0;
@@ -23,9 +25,9 @@ export async function pruneImages({ all }: { all: boolean }): Promise<number> {
   const config = readEnvironment();
   const docker = connectEngine(config.dockerHost);
   const keep: string[] = [];
-  for (const nodeMajor of all ? [] : await configuredMajors(config.runtimesFile)) {
-    const image = await findImage({ docker, packageRoot, nodeMajor });
-    if (image.state === "ready") keep.push(image.tag);
+  for (const image of all ? [] : await configuredImages(config.runtimesFile)) {
+    const found = await findImage({ docker, packageRoot, image });
+    if (found.state === "ready") keep.push(found.tag);
   }
   const { refused, removed } = await pruneSandboxImages(docker, keep);
   for (const image of removed) say(`removed ${image.tags.join(", ") || image.id}`);
@@ -33,9 +35,10 @@ export async function pruneImages({ all }: { all: boolean }): Promise<number> {
   return refused.length === 0 ? 0 : 1;
 }
 
-async function configuredMajors(runtimesFile: string): Promise<string[]> {
+/** What the runtimes of the configuration need, each image once. */
+async function configuredImages(runtimesFile: string): Promise<ImageSpec[]> {
   const { runtimes } = await loadRuntimes(runtimesFile);
-  return [...new Set([...runtimes.values()].map((runtime) => String(runtime.nodeMajor)))];
+  return [...new Map([...runtimes.values()].map(({ image }) => [imageKey(image), image])).values()];
 }
 
 function say(line: string): void {

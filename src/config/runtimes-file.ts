@@ -10,9 +10,9 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 
 import { StartupError } from "../domain/errors.ts";
+import { plainImage } from "../domain/image-spec.ts";
 import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limits.ts";
 import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
-import type { Permissions } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { problemsOf } from "../domain/schema-issues.ts";
 import type { SchemaProblem } from "../domain/schema-issues.ts";
@@ -141,12 +141,12 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
     name: key,
     language: input.language,
     version: input.version,
-    nodeMajor,
+    image: plainImage(nodeMajor),
     permissions,
     limits,
     guards: { allowedModules: input.allowedModules, denyCodeGeneration: input.deniedOperations.length > 0 },
     engineRuntime: input.engineRuntime,
-    unavailable: findUnsupported(permissions, input),
+    unavailable: findUnbuildable(input),
   };
 }
 
@@ -159,18 +159,9 @@ function nodeMajorOf(version: string, report: Report): number {
   return major;
 }
 
-/** Entries that this version cannot enforce; a runtime that has one does not run. */
-function findUnsupported(permissions: Permissions, input: RuntimeInput): string[] {
-  const { fileSystem, network, system } = permissions;
+/** Entries that this version cannot make true; a runtime that has one does not run. */
+function findUnbuildable(input: RuntimeInput): string[] {
   const entries: readonly (readonly [boolean, string, string])[] = [
-    [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
-    [system.allowedCommands.length > 0, "permissions.system.allowedCommands", "command allowlists are not there yet; leave it empty"],
-    [fileSystem.execute.length > 0, "permissions.fileSystem.execute", "command allowlists are not there yet; leave it empty"],
-    [
-      fileSystem.write.some((entry) => entry.persist),
-      "permissions.fileSystem.write",
-      '"persist" is not there yet; ask for the files with outputFiles',
-    ],
     [input.packages.length > 0, "packages", "packages cannot be added to the image yet; leave it empty"],
     [input.modules.length > 0, "modules", "modules cannot be added to the image yet; leave it empty"],
   ];

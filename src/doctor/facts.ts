@@ -5,6 +5,8 @@
 import type { ServiceConfig } from "../config/environment.ts";
 import { loadRuntimes } from "../config/runtimes-file.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
+import { imageKey } from "../domain/image-spec.ts";
+import type { ImageSpec } from "../domain/image-spec.ts";
 import { connectEngine } from "../sandbox/docker/engine.ts";
 import { askFacts } from "../sandbox/docker/engine-facts.ts";
 import type { EngineFacts } from "../sandbox/docker/engine-facts.ts";
@@ -25,14 +27,20 @@ interface Fact<T> {
   need(): Promise<T>;
 }
 
+/** What a runtime asks for, and what the engine has of it. */
+export interface RuntimeImage {
+  readonly spec: ImageSpec;
+  readonly found: FoundImage;
+}
+
 export interface Facts {
   readonly config: ServiceConfig;
   readonly packageRoot: string;
   readonly engine: Fact<EngineFacts>;
   readonly runtimes: Fact<LoadedRuntimes>;
   readonly imagePrefix: string | undefined;
-  /** The image of each Node line that a runtime uses. */
-  readonly images: Fact<ReadonlyMap<number, FoundImage>>;
+  /** The image of each runtime, each image once. */
+  readonly images: Fact<readonly RuntimeImage[]>;
   /** A client of the engine. Throws a `StartupError` when its address is none. */
   connect(): ReturnType<typeof connectEngine>;
 }
@@ -44,10 +52,10 @@ export function gatherFacts({ config, imagePrefix, packageRoot }: FactsOptions):
   const images = fact("the images are not known", async () => {
     const [{ runtimes: defined }] = await Promise.all([runtimes.need(), engine.need()]);
     const selection = imagePrefix === undefined ? { packageRoot } : { packageRoot, prefix: imagePrefix };
-    const found = new Map<number, FoundImage>();
-    for (const nodeMajor of new Set([...defined.values()].map((runtime) => runtime.nodeMajor)))
-      found.set(nodeMajor, await findImage({ docker: connect(), ...selection, nodeMajor: String(nodeMajor) }));
-    return found;
+    const specs = new Map([...defined.values()].map(({ image }) => [imageKey(image), image]));
+    const images: RuntimeImage[] = [];
+    for (const spec of specs.values()) images.push({ spec, found: await findImage({ docker: connect(), ...selection, image: spec }) });
+    return images;
   });
   return { config, packageRoot, imagePrefix, connect, engine, runtimes, images };
 }

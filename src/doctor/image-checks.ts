@@ -1,10 +1,11 @@
-/** The sandbox images: one for each Node line of the configuration, and what is left of older ones. */
+/** The sandbox images: those that the configuration needs, and what is left of older ones. */
 
 import { readableSize } from "../domain/byte-size.ts";
+import { describeImage } from "../domain/image-spec.ts";
 import { listSandboxImages } from "../sandbox/docker/image/find-image.ts";
 import type { FoundImage, SandboxImage } from "../sandbox/docker/image/find-image.ts";
 import type { Check, Outcome } from "./check.ts";
-import type { Facts } from "./facts.ts";
+import type { Facts, RuntimeImage } from "./facts.ts";
 
 export const imageChecks = (facts: Facts): Check[] => [
   { id: "images.current", title: "Sandbox images", run: async () => judgeImages(await facts.images.ask()) },
@@ -13,18 +14,21 @@ export const imageChecks = (facts: Facts): Check[] => [
     title: "Older images",
     run: async () => {
       const images = await facts.images.need();
-      return judgeOlder(await listSandboxImages(facts.connect(), facts.imagePrefix), [...images.values()]);
+      return judgeOlder(
+        await listSandboxImages(facts.connect(), facts.imagePrefix),
+        images.map(({ found }) => found),
+      );
     },
   },
 ];
 
-export function judgeImages(images: ReadonlyMap<number, FoundImage>): Outcome {
-  const lines = [...images].map(([nodeMajor, image]) =>
-    image.state === "ready" ? `Node ${nodeMajor}: ${image.tag}, Node ${image.nodeVersion}` : `Node ${nodeMajor}: ${image.state}`,
+export function judgeImages(images: readonly RuntimeImage[]): Outcome {
+  const lines = images.map(({ found, spec }) =>
+    found.state === "ready" ? `${describeImage(spec)}: ${found.tag}, Node ${found.nodeVersion}` : `${describeImage(spec)}: ${found.state}`,
   );
   const [only = "none is needed", ...more] = lines;
   const shown = more.length === 0 ? { found: only } : { found: `${lines.length} images`, details: lines };
-  return [...images.values()].every(({ state }) => state === "ready")
+  return images.every(({ found }) => found.state === "ready")
     ? { status: "ok", ...shown }
     : { status: "fail", ...shown, remedy: "Run `code-mode image build` (in a clone: `make sandbox-image`)." };
 }

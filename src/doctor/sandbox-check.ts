@@ -7,6 +7,7 @@
 import { mkdir, rmdir } from "node:fs/promises";
 import path from "node:path";
 
+import { imageKey } from "../domain/image-spec.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { runCanary } from "../sandbox/docker/canary.ts";
@@ -27,9 +28,9 @@ export const sandboxCheck = (facts: Facts): Check => ({
   timeoutMs: TIMEOUT_MS,
   run: async () => {
     const images = new Map(
-      [...(await facts.images.need())].flatMap(([nodeMajor, image]) => (image.state === "ready" ? [[nodeMajor, image.id]] : [])),
+      (await facts.images.need()).flatMap(({ found, spec }) => (found.state === "ready" ? [[imageKey(spec), found.id]] : [])),
     );
-    const shapes = shapesOf([...(await facts.runtimes.need()).runtimes.values()].filter(({ nodeMajor }) => images.has(nodeMajor)));
+    const shapes = shapesOf([...(await facts.runtimes.need()).runtimes.values()].filter(({ image }) => images.has(imageKey(image))));
     if (shapes.length === 0) throw new NotCheckedError("no runtime can run");
     return judgeProofs(await prove(facts, images, shapes));
   },
@@ -42,17 +43,17 @@ export interface Proof {
   readonly outcome: readonly LayerState[] | string;
 }
 
-type Shape = Pick<RuntimeDefinition, "nodeMajor" | "engineRuntime">;
+type Shape = Pick<RuntimeDefinition, "image" | "engineRuntime">;
 
-const nameOf = ({ engineRuntime, nodeMajor }: Shape): string =>
-  `Node ${nodeMajor}${engineRuntime === undefined ? "" : ` with ${engineRuntime}`}`;
+const nameOf = ({ engineRuntime, image }: Shape): string =>
+  `Node ${image.nodeMajor}${engineRuntime === undefined ? "" : ` with ${engineRuntime}`}`;
 
 /** Each combination of Node line and engine runtime that a runtime has, once. */
 function shapesOf(runtimes: readonly RuntimeDefinition[]): Shape[] {
   return [...new Map(runtimes.filter(({ unavailable }) => unavailable.length === 0).map((runtime) => [nameOf(runtime), runtime])).values()];
 }
 
-async function prove(facts: Facts, images: ReadonlyMap<number, string>, shapes: readonly Shape[]): Promise<Proof[]> {
+async function prove(facts: Facts, images: ReadonlyMap<string, string>, shapes: readonly Shape[]): Promise<Proof[]> {
   const { config } = facts;
   const failures: string[] = [];
   const cleanup = new CleanupStack({

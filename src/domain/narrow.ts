@@ -37,8 +37,8 @@ export function narrow(
       details,
     });
   }
-  const { name, language, nodeMajor, guards, engineRuntime } = runtime;
-  return { runtime: name, language, nodeMajor, permissions: narrowed.permissions, limits, guards, engineRuntime };
+  const { name, language, image, guards, engineRuntime } = runtime;
+  return { runtime: name, language, image, permissions: narrowed.permissions, limits, guards, engineRuntime };
 }
 
 const toDetail = ({ entry, message }: PermissionProblem): { path: string; message: string } => ({

@@ -1,5 +1,6 @@
 /** A runtime as the rest of the system sees it: parsed, checked, with all defaults filled in. */
 
+import type { ImageSpec } from "./image-spec.ts";
 import type { RuntimeLimits } from "./limits.ts";
 import type { Permissions } from "./permissions.ts";
 
@@ -18,14 +19,13 @@ export interface RuntimeDefinition {
   readonly language: Language;
   /** The version that the configuration asks for, as written. */
   readonly version: string;
-  /** The line of Node that it runs on. */
-  readonly nodeMajor: number;
+  readonly image: ImageSpec;
   readonly permissions: Permissions;
   readonly limits: RuntimeLimits;
   readonly guards: Guards;
   /** The engine's runtime (`runc`, `crun`, `runsc`); `undefined` is the engine's default. */
   readonly engineRuntime: string | undefined;
-  /** Why it cannot run here; empty when it can. Each names the entry of the configuration. */
+  /** Why it cannot run here, whatever a request asks for; empty when it can. Each names the entry of the configuration. */
   readonly unavailable: readonly string[];
 }
 
@@ -33,7 +33,7 @@ export interface RuntimeDefinition {
 export interface EffectivePolicy {
   readonly runtime: string;
   readonly language: Language;
-  readonly nodeMajor: number;
+  readonly image: ImageSpec;
   readonly permissions: Permissions;
   readonly limits: RuntimeLimits["defaults"];
   readonly guards: Guards;

@@ -9,6 +9,7 @@ import type { Execution, ExecutionRequest } from "../domain/execution.ts";
 import { newExecutionId } from "../domain/ids.ts";
 import { narrow } from "../domain/narrow.ts";
 import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
+import { findUnsupported } from "../domain/unsupported.ts";
 import type { Admission } from "./admission.ts";
 import type { ExecutionService } from "./execution-service.ts";
 import type { ExecutionRecord, ExecutionStore } from "./execution-store.ts";
@@ -73,6 +74,8 @@ export class RuntimeManager {
     if (!this.#accepting) throw shuttingDown();
     const runtime = this.#select(request.runtime);
     const policy = narrow(runtime, request);
+    const unsupported = findUnsupported(policy.permissions);
+    if (unsupported.length > 0) throw cannotRun(runtime.name, unsupported);
     this.#deps.checkRequest(request, policy);
     const running = this.#run(request, policy, options);
     this.#active.add(running);
@@ -162,14 +165,14 @@ export class RuntimeManager {
       });
     }
     if (runtime.unavailable.length > 0) {
-      throw new AppError({
-        code: "SANDBOX_UNAVAILABLE",
-        message: `The runtime "${runtime.name}" cannot run here: ${runtime.unavailable.join("; ")}.`,
-      });
+      throw cannotRun(runtime.name, runtime.unavailable);
     }
     return runtime;
   }
 }
+
+const cannotRun = (runtime: string, reasons: readonly string[]): AppError =>
+  new AppError({ code: "SANDBOX_UNAVAILABLE", message: `The runtime "${runtime}" cannot run here: ${reasons.join("; ")}.` });
 
 const shuttingDown = (): AppError =>
   new AppError({

@@ -6,6 +6,7 @@ import { z } from "zod";
 import { permissionsSchema } from "../domain/permissions.ts";
 import type { Permissions } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
+import { findUnsupported } from "../domain/unsupported.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import { methodNotAllowed } from "./request-checks.ts";
 
@@ -16,7 +17,7 @@ export const runtimeViewSchema = z.object({
   node: z.int().describe("The line of Node that programs run on"),
   default: z.boolean(),
   available: z.boolean(),
-  unavailable: z.array(z.string()).describe("Why it cannot run here"),
+  unavailable: z.array(z.string()).describe("Why it cannot run here; for a permission: unless a request narrows it"),
   limits: z.object({ defaults: z.record(z.string(), z.number()), ceilings: z.record(z.string(), z.number()) }),
   permissions: permissionsSchema,
   allowedModules: z.array(z.string()),
@@ -35,15 +36,16 @@ export function runtimesRoutes(manager: RuntimeManager): Router {
 }
 
 function view(runtime: RuntimeDefinition, isDefault: boolean): z.infer<typeof runtimeViewSchema> {
-  const { guards, language, limits, name, nodeMajor, permissions, unavailable, version } = runtime;
+  const { guards, image, language, limits, name, permissions, version } = runtime;
+  const unavailable = [...runtime.unavailable, ...findUnsupported(permissions)];
   return {
     name,
     language,
     version,
-    node: nodeMajor,
+    node: image.nodeMajor,
     default: isDefault,
     available: unavailable.length === 0,
-    unavailable: [...unavailable],
+    unavailable,
     limits: { defaults: { ...limits.defaults }, ceilings: { ...limits.ceilings } },
     permissions: viewPermissions(permissions),
     allowedModules: [...guards.allowedModules],

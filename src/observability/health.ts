@@ -15,7 +15,8 @@ export interface HealthDeps {
   /** Asks the engine for a sign of life; rejects when there is none. */
   readonly pingEngine: () => Promise<unknown>;
   readonly engine: { readonly version: string; readonly apiVersion: string; readonly components: Readonly<Record<string, string>> };
-  readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
+  /** What each image holds, in words, and its name. */
+  readonly images: readonly { readonly holds: string; readonly tag: string }[];
   readonly layers: readonly LayerReport[];
   /** Advisories that are open, by the versions of the engine's parts. */
   readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];

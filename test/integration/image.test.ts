@@ -12,6 +12,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
 import { type Header, pack } from "tar-stream";
+import { plainImage } from "../../src/domain/image-spec.ts";
 import { aptProvider } from "../../src/sandbox/docker/image/apt-provider.ts";
 import { type Architecture, engineArchitecture } from "../../src/sandbox/docker/image/architecture.ts";
 import { type BuildOptions, type BuiltImage, buildSandboxImage } from "../../src/sandbox/docker/image/build-image.ts";
@@ -82,14 +83,14 @@ describe("Sandbox image", function () {
   const progress: string[] = [];
 
   const build = (options: Partial<BuildOptions> = {}): Promise<BuiltImage> =>
-    buildSandboxImage({ docker, packageRoot, nodeMajor: "24", prefix: run, onProgress: (line) => progress.push(line), ...options });
+    buildSandboxImage({ docker, packageRoot, image: plainImage(24), prefix: run, onProgress: (line) => progress.push(line), ...options });
   const runnerPath = (): string => join(packageRoot, "dist", "sandbox-image", "runner.cjs");
 
   before(async () => {
     packageRoot = await makePackageRoot();
     temporary = await mkdtemp(join(tmpdir(), "code-mode-test-image-"));
     process.env.TMPDIR = temporary;
-    assert.equal((await findImage({ docker, packageRoot, nodeMajor: "24", prefix: run })).state, "missing");
+    assert.equal((await findImage({ docker, packageRoot, image: plainImage(24), prefix: run })).state, "missing");
     image = await build();
   });
 
@@ -121,7 +122,7 @@ describe("Sandbox image", function () {
     assert.ok(performance.now() - started < 1_000);
     assert.deepEqual(second, { ...image, built: false });
     assert.deepEqual(progress, []);
-    const found = await findImage({ docker, packageRoot, nodeMajor: "24", prefix: run });
+    const found = await findImage({ docker, packageRoot, image: plainImage(24), prefix: run });
     assert.deepEqual(found, { state: "ready", tag: image.tag, id: image.id, nodeVersion: image.nodeVersion });
   });
 
@@ -185,7 +186,7 @@ describe("Sandbox image", function () {
 
   it("is stale when the runner changed; then one small layer is built on the same base", async () => {
     await appendFile(runnerPath(), "// changed\n");
-    const found = await findImage({ docker, packageRoot, nodeMajor: "24", prefix: run });
+    const found = await findImage({ docker, packageRoot, image: plainImage(24), prefix: run });
     assert.equal(found.state, "stale");
     assert.match(found.message, /older than its sources.*make sandbox-image.*code-mode image build/);
 
@@ -202,10 +203,10 @@ describe("Sandbox image", function () {
 
   it("is not taken for the current one when only its tag is right", async () => {
     await appendFile(runnerPath(), "// another\n");
-    const { tag } = await findImage({ docker, packageRoot, nodeMajor: "24", prefix: run });
+    const { tag } = await findImage({ docker, packageRoot, image: plainImage(24), prefix: run });
     const [repo = "", name = ""] = tag.split(":");
     await docker.getImage(image.id).tag({ repo, tag: name });
-    assert.equal((await findImage({ docker, packageRoot, nodeMajor: "24", prefix: run })).state, "stale");
+    assert.equal((await findImage({ docker, packageRoot, image: plainImage(24), prefix: run })).state, "stale");
     assert.equal((await build()).built, true);
   });
 

@@ -20,7 +20,7 @@ const MIB = 2 ** 20;
 const TIMEOUT_MS = 30_000;
 
 /** The strictest shape there is, with one writable folder. */
-const CANARY_POLICY: Omit<EffectivePolicy, "nodeMajor" | "engineRuntime"> = {
+const CANARY_POLICY: Omit<EffectivePolicy, "image" | "engineRuntime"> = {
   runtime: "canary",
   language: "javascript",
   permissions: {
@@ -101,11 +101,8 @@ return {
 `;
 
 /** Starts the canary and judges every layer. Throws when it cannot be run, with the reason. */
-export async function runCanary(
-  provider: SandboxProvider,
-  shape: Pick<EffectivePolicy, "nodeMajor" | "engineRuntime">,
-): Promise<LayerState[]> {
-  const policy: EffectivePolicy = { ...CANARY_POLICY, nodeMajor: shape.nodeMajor, engineRuntime: shape.engineRuntime };
+export async function runCanary(provider: SandboxProvider, shape: Pick<EffectivePolicy, "image" | "engineRuntime">): Promise<LayerState[]> {
+  const policy: EffectivePolicy = { ...CANARY_POLICY, image: shape.image, engineRuntime: shape.engineRuntime };
   const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
   const stderr: Buffer[] = [];
   const sandbox = await provider.start(newExecutionId(), policy, signal);

@@ -18,6 +18,7 @@ import type { InspectParams } from "../../bridge/protocol.ts";
 import { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { RunnerConnectionLimits } from "../../bridge/runner-connection.ts";
 import { AppError } from "../../domain/errors.ts";
+import type { ImageSpec } from "../../domain/image-spec.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
@@ -51,8 +52,8 @@ export interface DockerProviderDeps {
   readonly docker: Docker;
   readonly remover: ContainerRemover;
   readonly architecture: Architecture;
-  /** Id of the sandbox image for a line of Node, or `undefined` when it is not there. */
-  readonly imageIdFor: (nodeMajor: number) => string | undefined;
+  /** Id of the image that a specification names, or `undefined` when it is not there. */
+  readonly imageIdFor: (image: ImageSpec) => string | undefined;
   readonly runDirectory: RunDirectory;
   readonly uids: UidLease;
   readonly workspaceRoot: string;
@@ -93,7 +94,7 @@ export class DockerSandboxProvider implements SandboxProvider {
 
   async #start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox> {
     const { architecture, docker, imageIdFor, labels, remover, runDirectory, uids } = this.#deps;
-    const imageId = imageIdFor(policy.nodeMajor);
+    const imageId = imageIdFor(policy.image);
     if (imageId === undefined) throw sandboxUnavailable({ statusCode: 404 });
     const lease = uids.take();
     if (lease === undefined)

@@ -4,6 +4,7 @@ import type Docker from "dockerode";
 import type { Logger } from "pino";
 
 import { newInstanceId } from "../../domain/ids.ts";
+import { imageKey } from "../../domain/image-spec.ts";
 import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import type { SandboxSettings } from "./configured-paths.ts";
 import { ContainerRemover } from "./container-remover.ts";
@@ -17,8 +18,8 @@ import { UidLease } from "./uid-lease.ts";
 interface InstanceOptions {
   readonly docker: Docker;
   readonly architecture: Architecture;
-  /** Line of Node → id of its sandbox image; at least one. */
-  readonly images: ReadonlyMap<number, string>;
+  /** The images that are there, by {@link imageKey}; at least one. */
+  readonly images: ReadonlyMap<string, string>;
   readonly config: Pick<SandboxSettings, "dockerHost" | "stateDir" | "workspaceRoot">;
   /** Remove what dead instances left. */
   readonly reclaimLeftovers: boolean;
@@ -65,7 +66,7 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
     docker,
     remover,
     architecture,
-    imageIdFor: (nodeMajor) => images.get(nodeMajor),
+    imageIdFor: (image) => images.get(imageKey(image)),
     runDirectory,
     uids,
     workspaceRoot: config.workspaceRoot,

@@ -8,7 +8,9 @@
 import type { Logger } from "pino";
 
 import { StartupError } from "../../domain/errors.ts";
+import { describeImage, imageKey } from "../../domain/image-spec.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
+import { findUnsupported } from "../../domain/unsupported.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import type { SandboxProvider } from "../ports.ts";
 import { runCanary } from "./canary.ts";
@@ -27,7 +29,7 @@ export interface Sandboxes {
   /** The runtimes, with those that cannot run here marked so. */
   readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
   readonly engine: EngineVersions;
-  readonly images: readonly { readonly nodeMajor: number; readonly tag: string }[];
+  readonly images: readonly { readonly holds: string; readonly tag: string }[];
   readonly layers: readonly LayerState[];
   readonly ping: () => Promise<unknown>;
   /** Ends the waiting for an engine that is away: what cannot be removed now is left to the next start. */
@@ -68,19 +70,22 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
   const problems = await findPathProblems(config, packageRoot, runtimes);
   if (problems.length > 0) throw new StartupError(problems);
 
-  const found = new Map<number, string>();
-  const images: { nodeMajor: number; tag: string }[] = [];
+  const found = new Map<string, string>();
+  const images: { holds: string; tag: string }[] = [];
   const usable = new Map<string, RuntimeDefinition>();
   for (const [name, runtime] of runtimes) {
     const reasons = [...runtime.unavailable];
-    if (!found.has(runtime.nodeMajor)) {
-      const image = await findImage({ docker, packageRoot, nodeMajor: String(runtime.nodeMajor) });
+    if (!found.has(imageKey(runtime.image))) {
+      const image = await findImage({ docker, packageRoot, image: runtime.image });
       if (image.state === "ready") {
-        found.set(runtime.nodeMajor, image.id);
-        images.push({ nodeMajor: runtime.nodeMajor, tag: image.tag });
+        found.set(imageKey(runtime.image), image.id);
+        images.push({ holds: describeImage(runtime.image), tag: image.tag });
       } else reasons.push(image.message);
     }
     if (reasons.length > 0) logger.error({ runtime: name, reasons }, `the runtime "${name}" cannot run: ${reasons.join("; ")}`);
+    const unsupported = findUnsupported(runtime.permissions);
+    if (unsupported.length > 0)
+      logger.warn({ runtime: name, unsupported }, `the runtime "${name}" runs only requests that narrow: ${unsupported.join("; ")}`);
     usable.set(name, { ...runtime, unavailable: reasons });
   }
   if ([...usable.values()].every(({ unavailable }) => unavailable.length > 0)) {
@@ -117,7 +122,7 @@ async function proveShapes(provider: SandboxProvider, usable: Map<string, Runtim
   const failed = new Map<string, string>();
   for (const [name, runtime] of usable) {
     if (runtime.unavailable.length > 0) continue;
-    const shape = `${runtime.nodeMajor}/${runtime.engineRuntime ?? ""}`;
+    const shape = `${runtime.image.nodeMajor}/${runtime.engineRuntime ?? ""}`;
     if (!proven.has(shape) && !failed.has(shape)) {
       const outcome = await runCanary(provider, runtime).catch(explainCanary);
       if (typeof outcome === "string") failed.set(shape, outcome);

@@ -9,6 +9,7 @@ import { text } from "node:stream/consumers";
 
 import type Docker from "dockerode";
 
+import { plainImage } from "../../../src/domain/image-spec.ts";
 import { compileContainer } from "../../../src/sandbox/docker/container-config.ts";
 import { engineArchitecture } from "../../../src/sandbox/docker/image/architecture.ts";
 import { findImage } from "../../../src/sandbox/docker/image/find-image.ts";
@@ -32,7 +33,7 @@ const UID = 19_999;
 
 /** The id of the sandbox image of these sources. */
 export async function sandboxImageId(): Promise<string> {
-  const found = await findImage({ docker, packageRoot, nodeMajor: "24" });
+  const found = await findImage({ docker, packageRoot, image: plainImage(24) });
   if (found.state !== "ready") throw new Error(found.message);
   return found.id;
 }

@@ -3,6 +3,8 @@ import path from "node:path";
 
 import { loadRuntimes, parseRuntimes } from "../../../src/config/runtimes-file.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
+import { plainImage } from "../../../src/domain/image-spec.ts";
+import { findUnsupported } from "../../../src/domain/unsupported.ts";
 import { packageRoot } from "../../../src/lib/package-info.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
@@ -29,7 +31,7 @@ describe("runtimes-file: the files that ship", () => {
       name: "node",
       language: "typescript",
       version: "24",
-      nodeMajor: 24,
+      image: plainImage(24),
       permissions: {
         fileSystem: {
           read: [
@@ -58,13 +60,13 @@ describe("runtimes-file: the files that ship", () => {
   it("the plan's own text loads unchanged, with warnings for what has changed since, and says why it cannot run", async () => {
     const { runtimes, warnings } = await loadRuntimes(path.join(packageRoot, "examples", "plan", "runtimes.json"));
     const node = runtimes.get("node")!;
-    assert.deepEqual([node.version, node.nodeMajor], ["18", 24]);
+    assert.deepEqual([node.version, node.image.nodeMajor], ["18", 24]);
     assert.deepEqual(node.guards, { allowedModules: ["path", "fs"], denyCodeGeneration: true });
     assert.equal(warnings.length, 2);
     assert.match(warnings[0]!, /runtimes\.json: runtimes\.node\.version: Node 18 is not available; programs run on Node 24$/);
     assert.match(warnings[1]!, /runtimes\.node\.sandboxType: "vm2" is no security boundary and is not used; programs run in a container/);
-    assert.equal(node.unavailable.length, 1);
-    assert.match(node.unavailable[0]!, /^permissions\.network\.allowedHosts: /);
+    assert.deepEqual(node.unavailable, []);
+    assert.match(findUnsupported(node.permissions).join(), /^permissions\.network\.allowedHosts: /);
   });
 });
 
@@ -224,7 +226,7 @@ describe("runtimes-file: what a runtime becomes", () => {
       system: { allowedCommands: [], maxProcesses: 1 },
     });
     assert.deepEqual(
-      [bare.language, bare.nodeMajor, bare.limits.defaults.timeoutMs, bare.limits.defaults.memoryBytes],
+      [bare.language, bare.image.nodeMajor, bare.limits.defaults.timeoutMs, bare.limits.defaults.memoryBytes],
       ["typescript", 24, 30_000, 512 * 2 ** 20],
     );
     assert.deepEqual(bare.guards, { allowedModules: ["*"], denyCodeGeneration: false });
@@ -245,7 +247,8 @@ describe("runtimes-file: what a runtime becomes", () => {
   ] as const) {
     it(`cannot run as long as ${entry} cannot be enforced, and says so`, () => {
       const { runtimes } = parseRuntimes(JSON.stringify({ runtimes: { node: settings } }), FILE);
-      const { unavailable } = runtimes.get("node")!;
+      const { permissions, unavailable: whatever } = runtimes.get("node")!;
+      const unavailable = [...whatever, ...findUnsupported(permissions)];
       assert.equal(unavailable.length, 1);
       assert.match(unavailable[0]!, new RegExp(`^${entry.replaceAll(".", "\\.")}: .*(leave it empty|outputFiles)$`));
     });
@@ -261,7 +264,7 @@ describe("runtimes-file: what a runtime becomes", () => {
   ] as const) {
     it(`of version ${version} runs on Node 24 ${warns ? "with" : "without"} a warning`, () => {
       const { runtimes, warnings } = parseRuntimes(JSON.stringify({ runtimes: { node: { version } } }), FILE);
-      assert.equal(runtimes.get("node")!.nodeMajor, 24);
+      assert.equal(runtimes.get("node")!.image.nodeMajor, 24);
       assert.equal(warnings.length, warns ? 1 : 0);
     });
   }

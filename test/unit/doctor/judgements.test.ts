@@ -28,6 +28,7 @@ import {
 import { judgeImages, judgeOlder } from "../../../src/doctor/image-checks.ts";
 import { judgeProofs } from "../../../src/doctor/sandbox-check.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
+import { plainImage } from "../../../src/domain/image-spec.ts";
 import { TimeoutError } from "../../../src/lib/deadline.ts";
 import { packageRoot } from "../../../src/lib/package-info.ts";
 import type { EngineFacts } from "../../../src/sandbox/docker/engine-facts.ts";
@@ -114,9 +115,9 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["overlay2", judgeStorage(ENGINE), "ok", /overlay2/],
   ["vfs", judgeStorage(engine({ storageDriver: "vfs" })), "warn", /overlay2/],
 
-  ["an image that is ready", judgeImages(new Map([[24, READY]])), "ok", /24\.1\.0/],
-  ["no image", judgeImages(new Map([[24, { state: "missing", tag: "t", message: "" }]])), "fail", /missing.*image build/],
-  ["a stale image beside a good one", judgeImages(new Map<number, FoundImage>([[24, READY], [26, STALE]])), "fail", /Node 26: stale/], // prettier-ignore
+  ["an image that is ready", judgeImages([{ spec: plainImage(24), found: READY }]), "ok", /24\.1\.0/],
+  ["no image", judgeImages([{ spec: plainImage(24), found: { state: "missing", tag: "t", message: "" } }]), "fail", /missing.*image build/],
+  ["a stale image beside a good one", judgeImages([{ spec: plainImage(24), found: READY }, { spec: plainImage(26), found: STALE }]), "fail", /Node 26: stale/], // prettier-ignore
   ["no older image", judgeOlder([SPARE, { ...SPARE, id: "base", kind: "base" }], [READY]), "ok", /none/],
   ["an older image", judgeOlder([SPARE, { ...SPARE, id: "old", baseHash: "c" }], [READY]), "info", /1, of 1 MB.*prune/],
 

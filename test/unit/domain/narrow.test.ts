@@ -264,7 +264,7 @@ describe("narrow: what a request may not ask for", () => {
     assert.deepEqual(policy, {
       runtime: "node",
       language: "typescript",
-      nodeMajor: 24,
+      image: runtime.image,
       permissions: { ...runtime.permissions, fileSystem: { ...runtime.permissions.fileSystem, write: [] } },
       limits: { ...runtime.limits.defaults, timeoutMs: 5 },
       guards: runtime.guards,

