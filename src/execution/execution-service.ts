@@ -7,6 +7,7 @@
 
 import type { Logger } from "pino";
 
+import type { Caller } from "../domain/caller.ts";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
@@ -28,6 +29,8 @@ export interface ExecutionOrder {
   readonly id: string;
   readonly request: ExecutionRequest;
   readonly policy: EffectivePolicy;
+  /** Slots are shared out among callers. */
+  readonly caller: Caller;
   /** Aborted with a {@link Termination} to cancel. */
   readonly signal: AbortSignal;
   /** Resolves when the answer is off; the slot is held until then. */

@@ -4,6 +4,7 @@
 
 import type { Logger } from "pino";
 
+import type { Caller } from "../domain/caller.ts";
 import { AppError } from "../domain/errors.ts";
 import type { Execution, ExecutionRequest } from "../domain/execution.ts";
 import { newExecutionId } from "../domain/ids.ts";
@@ -26,8 +27,8 @@ export interface RuntimeManagerDeps {
 }
 
 export interface ExecuteOptions {
-  /** Name of the key that asks; sees and cancels its own executions. */
-  readonly owner: string;
+  /** Who asks; the execution belongs to that name. */
+  readonly caller: Caller;
   /** Aborted when the caller is gone. */
   readonly signal: AbortSignal;
   /** Resolves when the caller has taken the answer, or is gone. The slot is held until then: unread answers are bounded by it. */
@@ -59,6 +60,13 @@ export class RuntimeManager {
     return this.#deps.runtimes;
   }
 
+  /** The runtimes that a caller may use; the first is the one that it gets by default. */
+  runtimesFor({ runtimes: names }: Caller): RuntimeDefinition[] {
+    const { runtimes } = this.#deps;
+    if (names === undefined) return [...runtimes.values()];
+    return names.flatMap((name) => runtimes.get(name) ?? []);
+  }
+
   status(): ManagerStatus {
     const { admission } = this.#deps;
     return { accepting: this.#accepting, running: admission.running, queued: admission.queued };
@@ -67,12 +75,12 @@ export class RuntimeManager {
   /**
    * Runs a program and gives its result, whatever the program did.
    *
-   * Throws an `AppError` when it cannot be run: an unknown or unavailable runtime, a limit or permission that the runtime does not
-   * grant, a full queue, no engine.
+   * Throws an `AppError` when it cannot be run: a runtime that is unknown, unavailable or not for this caller, a limit or permission
+   * that the runtime does not grant, a full queue, no engine.
    */
   async execute(request: ExecutionRequest, options: ExecuteOptions): Promise<Execution> {
     if (!this.#accepting) throw shuttingDown();
-    const runtime = this.#select(request.runtime);
+    const runtime = this.#select(request.runtime, options.caller);
     const policy = narrow(runtime, request);
     const unsupported = findUnsupported(policy.permissions);
     if (unsupported.length > 0) throw cannotRun(runtime.name, unsupported);
@@ -120,6 +128,7 @@ export class RuntimeManager {
 
   async #run(request: ExecutionRequest, policy: EffectivePolicy, options: ExecuteOptions): Promise<Execution> {
     const { executions, logger, store } = this.#deps;
+    const { caller } = options;
     const id = newExecutionId();
     const controller = new AbortController();
     const onGone = (): void => {
@@ -128,12 +137,13 @@ export class RuntimeManager {
     if (options.signal.aborted) onGone();
     options.signal.addEventListener("abort", onGone, { once: true });
     this.#cancels.set(id, controller);
-    store.begin({ id, runtime: policy.runtime, owner: options.owner });
+    store.begin({ id, runtime: policy.runtime, owner: caller.name });
     try {
       const execution = await executions.run({
         id,
         request,
         policy,
+        caller,
         signal: controller.signal,
         answered: options.answered ?? Promise.resolve(),
         onRunning: () => {
@@ -143,7 +153,7 @@ export class RuntimeManager {
       });
       store.end(id, execution);
       const { exitCode, runtime, signal, status, usage } = execution;
-      logger.info({ executionId: id, owner: options.owner, runtime, status, exitCode, signal, usage }, "execution ended");
+      logger.info({ executionId: id, owner: caller.name, runtime, status, exitCode, signal, usage }, "execution ended");
       return execution;
     } catch (error) {
       store.drop(id);
@@ -154,15 +164,21 @@ export class RuntimeManager {
     }
   }
 
-  #select(name: string | undefined): RuntimeDefinition {
-    const { runtimes } = this.#deps;
-    const [first] = runtimes.values();
-    const runtime = name === undefined ? first : runtimes.get(name);
+  #select(name: string | undefined, caller: Caller): RuntimeDefinition {
+    const allowed = this.runtimesFor(caller);
+    const runtime = name === undefined ? allowed[0] : allowed.find((candidate) => candidate.name === name);
     if (runtime === undefined) {
-      throw new AppError({
-        code: "NOT_FOUND",
-        message: `There is no runtime ${JSON.stringify(name)}. There are: ${[...runtimes.keys()].join(", ")}.`,
-      });
+      const names = allowed.map((candidate) => candidate.name).join(", ");
+      // To a key with a list a runtime that is not on it is the same as one that does not exist.
+      throw caller.runtimes === undefined
+        ? new AppError({ code: "NOT_FOUND", message: `There is no runtime ${JSON.stringify(name)}. There are: ${names}.` })
+        : new AppError({
+            code: "FORBIDDEN",
+            message:
+              allowed.length === 0
+                ? `None of the runtimes that the key "${caller.name}" may use is there: ${caller.runtimes.join(", ")}.`
+                : `The key "${caller.name}" may not use the runtime ${JSON.stringify(name)}. It may use: ${names}.`,
+          });
     }
     if (runtime.unavailable.length > 0) {
       throw cannotRun(runtime.name, runtime.unavailable);

@@ -4,14 +4,12 @@ import { createHash, timingSafeEqual } from "node:crypto";
 
 import type { RequestHandler } from "express";
 
+import { ANONYMOUS, SCOPES } from "../domain/caller.ts";
+import type { Caller, Scope } from "../domain/caller.ts";
 import { AppError } from "../domain/errors.ts";
 
-export const SCOPES = ["execute", "admin", "audit", "metrics"] as const;
-export type Scope = (typeof SCOPES)[number];
-
-export interface Principal {
-  /** The key's name: the "who" of logs. */
-  readonly name: string;
+/** A caller with what it may do; its name is the "who" of logs. */
+export interface Principal extends Caller {
   readonly scopes: ReadonlySet<Scope>;
 }
 
@@ -22,7 +20,7 @@ export interface ApiKey {
 }
 
 /** Whoever reaches a service without keys, which listens on loopback only. */
-const ANYBODY: Principal = { name: "anonymous", scopes: new Set(SCOPES) };
+const ANYBODY: Principal = { name: ANONYMOUS, scopes: new Set(SCOPES) };
 
 const sha256 = (text: string): Buffer => createHash("sha256").update(text).digest();
 

@@ -52,7 +52,7 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
         };
         // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
         const execution = await manager.execute(body, {
-          owner: principalOf(response).name,
+          caller: principalOf(response),
           signal: gone.signal,
           answered,
           onRunning: sendHead,

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { pino } from "pino";
 
+import type { Caller } from "../../../src/domain/caller.ts";
 import { AppError } from "../../../src/domain/errors.ts";
 import { executionSchema } from "../../../src/domain/execution.ts";
 import type { Execution } from "../../../src/domain/execution.ts";
@@ -45,8 +46,10 @@ describe("runtime-manager: executions", () => {
       checkRequest,
     });
   };
-  const execute = (fields: object = {}, options: { signal?: AbortSignal; onRunning?: (id: string) => void } = {}): Promise<Execution> =>
-    manager.execute(requestOf(fields), { owner: "alice", signal: never(), ...options });
+  const execute = (
+    fields: object = {},
+    options: { signal?: AbortSignal; caller?: Caller; onRunning?: (id: string) => void } = {},
+  ): Promise<Execution> => manager.execute(requestOf(fields), { caller: { name: "alice" }, signal: never(), ...options });
   const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
     const error: unknown = await promise.then(
       () => assert.fail("it was run"),
@@ -174,7 +177,7 @@ describe("runtime-manager: executions", () => {
     it("hold their slot until the answer is off", async () => {
       let off = (): void => undefined;
       const answered = new Promise<void>((resolve) => (off = resolve));
-      await manager.execute(requestOf(), { owner: "alice", signal: never(), answered });
+      await manager.execute(requestOf(), { caller: { name: "alice" }, signal: never(), answered });
       await eventually(() => sandboxes.live === 0, "the sandbox is gone");
       assert.equal(manager.status().running, 1);
       off();
@@ -324,6 +327,24 @@ describe("runtime-manager: executions", () => {
       });
       assert.equal((await execute()).runtime, "first");
       assert.equal((await execute({ runtime: "second" })).runtime, "second");
+    });
+
+    it("keep a caller with a list of runtimes to it; its first is the default, and it learns of no other", async () => {
+      open({ runtimes: ["first", "second", "third"].map((name) => ({ ...runtimeOf(), name })) });
+      const caller = { name: "bob", runtimes: ["third", "first", "gone"] };
+      assert.equal((await execute({}, { caller })).runtime, "third");
+      assert.equal((await execute({ runtime: "first" }, { caller })).runtime, "first");
+      for (const runtime of ["second", "gone", "nothing"]) {
+        const { code, message } = await refusal(execute({ runtime }, { caller }));
+        assert.deepEqual([code, message], ["FORBIDDEN", `The key "bob" may not use the runtime "${runtime}". It may use: third, first.`]);
+      }
+      const { code, message } = await refusal(execute({}, { caller: { name: "bob", runtimes: ["gone"] } }));
+      assert.deepEqual([code, message], ["FORBIDDEN", 'None of the runtimes that the key "bob" may use is there: gone.']);
+      assert.deepEqual(
+        manager.runtimesFor(caller).map(({ name }) => name),
+        ["third", "first"],
+      );
+      assert.equal(manager.runtimesFor({ name: "alice" }).length, 3);
     });
 
     it("come before anything is acquired, and leave no record", async () => {
