@@ -10,7 +10,7 @@ import { readFile } from "node:fs/promises";
 import { z } from "zod";
 
 import { StartupError } from "../domain/errors.ts";
-import { plainImage } from "../domain/image-spec.ts";
+import { imageSpec } from "../domain/image-spec.ts";
 import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limits.ts";
 import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
@@ -141,7 +141,12 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
     name: key,
     language: input.language,
     version: input.version,
-    image: plainImage(nodeMajor),
+    image: imageSpec({
+      nodeMajor,
+      packages: input.packages,
+      modules: input.modules,
+      executables: [...permissions.system.allowedCommands, ...permissions.fileSystem.execute],
+    }),
     permissions,
     limits,
     guards: { allowedModules: input.allowedModules, denyCodeGeneration: input.deniedOperations.length > 0 },

@@ -13,6 +13,7 @@ import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { runCanary } from "../sandbox/docker/canary.ts";
 import type { LayerState } from "../sandbox/docker/canary.ts";
 import { engineArchitecture } from "../sandbox/docker/image/architecture.ts";
+import type { UsableImage } from "../sandbox/docker/image/executable-groups.ts";
 import { openInstance } from "../sandbox/docker/open-instance.ts";
 import { explainCanary } from "../sandbox/docker/open-sandboxes.ts";
 import { NotCheckedError } from "./check.ts";
@@ -28,7 +29,7 @@ export const sandboxCheck = (facts: Facts): Check => ({
   timeoutMs: TIMEOUT_MS,
   run: async () => {
     const images = new Map(
-      (await facts.images.need()).flatMap(({ found, spec }) => (found.state === "ready" ? [[imageKey(spec), found.id]] : [])),
+      (await facts.images.need()).flatMap(({ found, spec }) => (found.state === "ready" ? [[imageKey(spec), found]] : [])),
     );
     const shapes = shapesOf([...(await facts.runtimes.need()).runtimes.values()].filter(({ image }) => images.has(imageKey(image))));
     if (shapes.length === 0) throw new NotCheckedError("no runtime can run");
@@ -53,7 +54,7 @@ function shapesOf(runtimes: readonly RuntimeDefinition[]): Shape[] {
   return [...new Map(runtimes.filter(({ unavailable }) => unavailable.length === 0).map((runtime) => [nameOf(runtime), runtime])).values()];
 }
 
-async function prove(facts: Facts, images: ReadonlyMap<string, string>, shapes: readonly Shape[]): Promise<Proof[]> {
+async function prove(facts: Facts, images: ReadonlyMap<string, UsableImage>, shapes: readonly Shape[]): Promise<Proof[]> {
   const { config } = facts;
   const failures: string[] = [];
   const cleanup = new CleanupStack({

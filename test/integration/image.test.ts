@@ -123,7 +123,7 @@ describe("Sandbox image", function () {
     assert.deepEqual(second, { ...image, built: false });
     assert.deepEqual(progress, []);
     const found = await findImage({ docker, packageRoot, image: plainImage(24), prefix: run });
-    assert.deepEqual(found, { state: "ready", tag: image.tag, id: image.id, nodeVersion: image.nodeVersion });
+    assert.deepEqual(found, { state: "ready", tag: image.tag, id: image.id, nodeVersion: image.nodeVersion, groups: new Map() });
   });
 
   it("holds nothing but Node, its libraries, the runner and a few static files", async () => {

@@ -30,6 +30,7 @@ import { compileContainer } from "./container-config.ts";
 import type { BoundDirectory } from "./container-config.ts";
 import { DockerSandbox } from "./docker-sandbox.ts";
 import { createContainer, neverReached, sandboxUnavailable } from "./engine.ts";
+import type { UsableImage } from "./image/executable-groups.ts";
 import { LABEL } from "./labels.ts";
 import { ReadablePathError, resolveReadable } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
@@ -52,8 +53,8 @@ export interface DockerProviderDeps {
   readonly docker: Docker;
   readonly remover: ContainerRemover;
   readonly architecture: Architecture;
-  /** Id of the image that a specification names, or `undefined` when it is not there. */
-  readonly imageIdFor: (image: ImageSpec) => string | undefined;
+  /** The image that a specification names, or `undefined` when it is not there. */
+  readonly imageFor: (image: ImageSpec) => UsableImage | undefined;
   readonly runDirectory: RunDirectory;
   readonly uids: UidLease;
   readonly workspaceRoot: string;
@@ -93,9 +94,9 @@ export class DockerSandboxProvider implements SandboxProvider {
   }
 
   async #start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox> {
-    const { architecture, docker, imageIdFor, labels, remover, runDirectory, uids } = this.#deps;
-    const imageId = imageIdFor(policy.image);
-    if (imageId === undefined) throw sandboxUnavailable({ statusCode: 404 });
+    const { architecture, docker, imageFor, labels, remover, runDirectory, uids } = this.#deps;
+    const image = imageFor(policy.image);
+    if (image === undefined) throw sandboxUnavailable({ statusCode: 404 });
     const lease = uids.take();
     if (lease === undefined)
       throw new AppError({ code: "SANDBOX_UNAVAILABLE", message: "All sandbox user ids are in use.", retryAfterSeconds: 1 });
@@ -111,7 +112,7 @@ export class DockerSandboxProvider implements SandboxProvider {
     const name = `code-mode-${executionId}`;
     const options = compileContainer({
       policy,
-      imageId,
+      imageId: image.id,
       architecture,
       uid: lease.uid,
       labels: { ...labels, [LABEL.kind]: "sandbox", [LABEL.execution]: executionId },

@@ -9,6 +9,7 @@ import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import type { SandboxSettings } from "./configured-paths.ts";
 import { ContainerRemover } from "./container-remover.ts";
 import { DockerSandboxProvider } from "./docker-provider.ts";
+import type { UsableImage } from "./image/executable-groups.ts";
 import { LABEL } from "./labels.ts";
 import { hostIdentity, reclaim, removeEmptyRunRoot } from "./reclaim.ts";
 import { RunDirectory } from "./run-directory.ts";
@@ -19,7 +20,7 @@ interface InstanceOptions {
   readonly docker: Docker;
   readonly architecture: Architecture;
   /** The images that are there, by {@link imageKey}; at least one. */
-  readonly images: ReadonlyMap<string, string>;
+  readonly images: ReadonlyMap<string, UsableImage>;
   readonly config: Pick<SandboxSettings, "dockerHost" | "stateDir" | "workspaceRoot">;
   /** Remove what dead instances left. */
   readonly reclaimLeftovers: boolean;
@@ -34,8 +35,8 @@ interface Instance {
 /** What it acquires goes on `cleanup`. Throws a `StartupError` that says what to mend. */
 export async function openInstance(options: InstanceOptions, cleanup: CleanupStack): Promise<Instance> {
   const { architecture, config, docker, images, log } = options;
-  const [imageId] = images.values();
-  if (imageId === undefined) throw new Error("an instance needs an image");
+  const [anyImage] = images.values();
+  if (anyImage === undefined) throw new Error("an instance needs an image");
   const instanceId = newInstanceId();
   const host = await hostIdentity();
   const runDirectory = await RunDirectory.open(config.stateDir, instanceId);
@@ -58,7 +59,7 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
     if (reclaimed.containers + reclaimed.directories > 0) log.warn(reclaimed, "removed what an earlier instance had left");
   }
 
-  const uids = await UidLease.acquire(docker, { imageId, labels: { ...labels, [LABEL.kind]: "uid-lease" } });
+  const uids = await UidLease.acquire(docker, { imageId: anyImage.id, labels: { ...labels, [LABEL.kind]: "uid-lease" } });
   cleanup.defer("give the user ids back", () => uids.release());
 
   const remover = new ContainerRemover(docker);
@@ -66,7 +67,7 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
     docker,
     remover,
     architecture,
-    imageIdFor: (image) => images.get(imageKey(image)),
+    imageFor: (image) => images.get(imageKey(image)),
     runDirectory,
     uids,
     workspaceRoot: config.workspaceRoot,

@@ -21,6 +21,7 @@ import { connectEngine, engineStatus } from "./engine.ts";
 import { askVersions, explainNoEngine } from "./engine-facts.ts";
 import type { EngineVersions } from "./engine-facts.ts";
 import { engineArchitecture } from "./image/architecture.ts";
+import type { UsableImage } from "./image/executable-groups.ts";
 import { findImage } from "./image/find-image.ts";
 import { openInstance } from "./open-instance.ts";
 
@@ -70,7 +71,7 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
   const problems = await findPathProblems(config, packageRoot, runtimes);
   if (problems.length > 0) throw new StartupError(problems);
 
-  const found = new Map<string, string>();
+  const found = new Map<string, UsableImage>();
   const images: { holds: string; tag: string }[] = [];
   const usable = new Map<string, RuntimeDefinition>();
   for (const [name, runtime] of runtimes) {
@@ -78,7 +79,7 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     if (!found.has(imageKey(runtime.image))) {
       const image = await findImage({ docker, packageRoot, image: runtime.image });
       if (image.state === "ready") {
-        found.set(imageKey(runtime.image), image.id);
+        found.set(imageKey(runtime.image), image);
         images.push({ holds: describeImage(runtime.image), tag: image.tag });
       } else reasons.push(image.message);
     }

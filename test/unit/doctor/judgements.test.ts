@@ -65,7 +65,7 @@ const loaded = (...settings: readonly object[]) => ({
   warnings: [],
 });
 const SPARE: SandboxImage = { id: "x", tags: ["t"], kind: "sandbox", nodeMajor: "24", baseHash: "b", sizeBytes: 2 ** 20 };
-const READY: FoundImage = { state: "ready", tag: "t", id: "x", nodeVersion: "24.1.0" };
+const READY: FoundImage = { state: "ready", tag: "t", id: "x", nodeVersion: "24.1.0", groups: new Map() };
 const STALE: FoundImage = { state: "stale", tag: "t", message: "" };
 const layer = { id: "l", title: "Layer", required: true };
 

@@ -66,9 +66,9 @@ export async function buildSandboxImage(options: BuildOptions): Promise<BuiltIma
     const present = refresh ? undefined : await findTagged(docker, tag, LABELS.sources, sources.hash);
     if (present === undefined) await build({ options, sources, onProgress, signal }, refresh);
     // Looked up again: two builds at a time end with one tag, and what carries it is what stays.
-    const id = present ?? (await findTagged(docker, tag, LABELS.sources, sources.hash));
-    if (id === undefined) throw new ImageBuildError("engine_failed", `The Docker engine built ${tag}, but without its labels.`);
-    return { id, tag, baseTag, nodeVersion: node.version, architecture, built: present === undefined };
+    const image = present ?? (await findTagged(docker, tag, LABELS.sources, sources.hash));
+    if (image === undefined) throw new ImageBuildError("engine_failed", `The Docker engine built ${tag}, but without its labels.`);
+    return { id: image.id, tag, baseTag, nodeVersion: node.version, architecture, built: present === undefined };
   } catch (error) {
     if (signal?.aborted === true) throw new ImageBuildError("aborted", "The build of the sandbox image was cancelled.", error);
     throw isDiskFull(error) ? diskFull(messageOf(error), error) : error;

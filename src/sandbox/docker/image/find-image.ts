@@ -5,12 +5,19 @@
 import type Docker from "dockerode";
 import { engineArchitecture } from "./architecture.ts";
 import { engineError, isNotFound, statusOf } from "./engine-messages.ts";
+import { type ExecutableGroups, parseGroups } from "./executable-groups.ts";
 import { messageOf } from "./image-error.ts";
 import { type ImageSelection, readImageSources } from "./image-sources.ts";
 import { LABELS } from "./labels.ts";
 
 export type FoundImage =
-  | { readonly state: "ready"; readonly tag: string; readonly id: string; readonly nodeVersion: string }
+  | {
+      readonly state: "ready";
+      readonly tag: string;
+      readonly id: string;
+      readonly nodeVersion: string;
+      readonly groups: ExecutableGroups;
+    }
   | { readonly state: "missing" | "stale"; readonly tag: string; readonly message: string };
 
 export interface SandboxImage {
@@ -33,8 +40,10 @@ export interface PruneResult {
 export async function findImage(options: ImageSelection & { readonly docker: Docker }): Promise<FoundImage> {
   const { docker } = options;
   const { tag, hash, prefix, nodeMajor, node } = await readImageSources(options, await engineArchitecture(docker));
-  const id = await findTagged(docker, tag, LABELS.sources, hash);
-  if (id !== undefined) return { state: "ready", tag, id, nodeVersion: node.version };
+  const image = await findTagged(docker, tag, LABELS.sources, hash);
+  if (image !== undefined) {
+    return { state: "ready", tag, id: image.id, nodeVersion: node.version, groups: parseGroups(image.labels[LABELS.groups], tag) };
+  }
 
   const older = (await listSandboxImages(docker, prefix)).some((image) => image.kind === "sandbox" && image.nodeMajor === nodeMajor);
   const remedy = "Run `make sandbox-image` (or `code-mode image build`).";
@@ -43,10 +52,17 @@ export async function findImage(options: ImageSelection & { readonly docker: Doc
     : { state: "missing", tag, message: `There is no sandbox image for Node ${nodeMajor}. ${remedy}` };
 }
 
-/** The id of the image with the tag, if it carries the whole hash too. */
-export async function findTagged(docker: Docker, tag: string, label: string, hash: string): Promise<string | undefined> {
+interface TaggedImage {
+  readonly id: string;
+  readonly labels: Readonly<Record<string, string>>;
+}
+
+/** The image with the tag, if it carries the whole hash too. */
+export async function findTagged(docker: Docker, tag: string, label: string, hash: string): Promise<TaggedImage | undefined> {
   const image = await inspect(docker, tag);
-  return image !== undefined && labelsOf(image.Config)[label] === hash ? image.Id : undefined;
+  if (image === undefined) return undefined;
+  const labels = labelsOf(image.Config);
+  return labels[label] === hash ? { id: image.Id, labels } : undefined;
 }
 
 async function inspect(docker: Docker, tag: string): Promise<Docker.ImageInspectInfo | undefined> {

@@ -15,4 +15,6 @@ export const LABELS = {
   major: "code-mode.image.major",
   /** Where Debian's files are from, with their versions. */
   debian: "code-mode.image.debian",
+  /** Which groups can execute what; on images that have something to execute. */
+  groups: "code-mode.image.groups",
 } as const;

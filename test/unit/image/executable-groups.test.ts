@@ -1,0 +1,23 @@
+import assert from "node:assert/strict";
+import { formatGroups, parseGroups } from "../../../src/sandbox/docker/image/executable-groups.ts";
+
+describe("Sandbox image: groups of executables", () => {
+  it("come out of the label as they went in, whatever the order", () => {
+    const groups = new Map([
+      ["jq", [60_003]],
+      ["/usr/lib/git-core", [60_002, 60_001]],
+    ]);
+    assert.equal(formatGroups(groups), '{"/usr/lib/git-core":[60002,60001],"jq":[60003]}');
+    assert.deepEqual(parseGroups(formatGroups(groups), "image"), groups);
+  });
+
+  it("are none for an image without the label", () => {
+    assert.deepEqual(parseGroups(undefined, "image"), new Map());
+  });
+
+  for (const label of ["", "{", "[]", '{"git":60001}', '{"git":[]}', '{"git":[0]}', '{"git":[60000]}', '{"git":[65000]}', '{"":[60001]}']) {
+    it(`are refused when the label is ${JSON.stringify(label)}`, () => {
+      assert.throws(() => parseGroups(label, "image"), { reason: "unsafe_content", message: /The image image .* image build --refresh/s });
+    });
+  }
+});
