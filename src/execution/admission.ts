@@ -38,12 +38,16 @@ export class Admission {
   }
 
   /**
-   * A slot to run in, to be released when the sandbox is gone. Waits in the queue; throws `QUEUE_FULL` at once when that is full, and
-   * the signal's reason when it is aborted while waiting.
+   * A slot to run in, to be released when the sandbox is gone. Waits in the queue; rejects with the signal's reason when it is aborted
+   * meanwhile. When the queue is full it throws `QUEUE_FULL`, before there is a promise: who has one is in.
    */
-  async acquire(signal: AbortSignal): Promise<SemaphorePermit> {
-    signal.throwIfAborted();
-    const permit = this.#running.tryAcquire() ?? (await this.#enqueue(signal));
+  acquire(signal: AbortSignal): Promise<SemaphorePermit> {
+    if (signal.aborted) return Promise.reject(signal.reason as Error);
+    return this.#measure(this.#running.tryAcquire() ?? this.#enqueue(signal));
+  }
+
+  async #measure(waiting: SemaphorePermit | Promise<SemaphorePermit>): Promise<SemaphorePermit> {
+    const permit = await waiting;
     const acquiredAt = performance.now();
     return {
       release: () => {

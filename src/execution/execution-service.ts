@@ -11,6 +11,7 @@ import type { Caller } from "../domain/caller.ts";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
+import type { SemaphorePermit } from "../lib/semaphore.ts";
 import { StopSource } from "../lib/stop-source.ts";
 import type { Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
@@ -55,8 +56,14 @@ export class ExecutionService {
     while (this.#cleaning.size > 0) await Promise.all(this.#cleaning);
   }
 
-  /** Runs one program. Throws an `AppError` when it could not be started. */
-  async run(order: ExecutionOrder): Promise<Execution> {
+  /**
+   * Runs one program. Throws `QUEUE_FULL` at once, before there is a promise; rejects with an `AppError` when it could not be started.
+   */
+  run(order: ExecutionOrder): Promise<Execution> {
+    return this.#runWith(this.#deps.admission.acquire(order.signal), order);
+  }
+
+  async #runWith(waiting: Promise<SemaphorePermit>, order: ExecutionOrder): Promise<Execution> {
     const { id } = order;
     const timing = new Timing();
     const cleanup = new CleanupStack({
@@ -65,6 +72,11 @@ export class ExecutionService {
       },
     });
     try {
+      const slot = await waiting;
+      cleanup.defer("release the slot", async () => {
+        await order.answered;
+        slot.release();
+      });
       const sandbox = await this.#acquireSandbox(order, timing, cleanup);
       order.onRunning();
       return await this.#runIn(sandbox, order, timing);
@@ -79,13 +91,8 @@ export class ExecutionService {
     }
   }
 
-  async #acquireSandbox({ answered, id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
+  async #acquireSandbox({ id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
     const { admission, provider } = this.#deps;
-    const slot = await admission.acquire(signal);
-    cleanup.defer("release the slot", async () => {
-      await answered;
-      slot.release();
-    });
     const startSlot = await admission.acquireStart(signal);
     timing.queued();
     try {

@@ -16,15 +16,16 @@ function sharedController(): AbortController {
 }
 const NEVER = sharedController().signal;
 
-const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
+/** The refusal, which is thrown: who has a promise is in. */
+function refusal(acquire: () => unknown): AppError {
   try {
-    await promise;
+    acquire();
   } catch (error) {
     assert.ok(error instanceof AppError);
     return error;
   }
   return assert.fail("it was admitted");
-};
+}
 
 describe("admission: running", () => {
   it("is allowed up to a number, then waits in the queue, then is refused at once", async () => {
@@ -32,7 +33,7 @@ describe("admission: running", () => {
     const slots = await Promise.all([admission.acquire(NEVER), admission.acquire(NEVER)]);
     const waiting = admission.acquire(NEVER);
     assert.deepEqual([admission.running, admission.queued], [2, 1]);
-    const error = await refusal(admission.acquire(NEVER));
+    const error = refusal(() => admission.acquire(NEVER));
     assert.equal(error.code, "QUEUE_FULL");
     assert.equal(error.message, "All 2 slots are taken and 1 executions wait. Try again later.");
     slots[0].release();
@@ -44,7 +45,7 @@ describe("admission: running", () => {
   it("is refused at once where nobody may wait", async () => {
     const admission = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 0 });
     const slot = await admission.acquire(NEVER);
-    assert.equal((await refusal(admission.acquire(NEVER))).code, "QUEUE_FULL");
+    assert.equal(refusal(() => admission.acquire(NEVER)).code, "QUEUE_FULL");
     slot.release();
     (await admission.acquire(NEVER)).release();
   });
@@ -71,13 +72,13 @@ describe("admission: running", () => {
   it("is tried again after a time of 1 to 60 seconds, which grows with how long slots are held", async () => {
     const admission = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 0 });
     let slot = await admission.acquire(NEVER);
-    assert.equal((await refusal(admission.acquire(NEVER))).retryAfterSeconds, 1);
+    assert.equal(refusal(() => admission.acquire(NEVER)).retryAfterSeconds, 1);
     slot.release();
     const crowded = new Admission({ maxRunning: 1, maxStarting: 1, maxQueued: 500 });
     slot = await crowded.acquire(NEVER);
     const controller = sharedController();
     const waiting = Array.from({ length: 500 }, () => crowded.acquire(controller.signal).catch(() => undefined));
-    assert.equal((await refusal(crowded.acquire(NEVER))).retryAfterSeconds, 60);
+    assert.equal(refusal(() => crowded.acquire(NEVER)).retryAfterSeconds, 60);
     controller.abort();
     await Promise.all(waiting);
     slot.release();
@@ -89,7 +90,7 @@ describe("admission: running", () => {
       const controller = sharedController();
       const slot = await admission.acquire(NEVER);
       const waiting = Array.from({ length: 20 }, () => admission.acquire(controller.signal).catch(() => undefined));
-      const { retryAfterSeconds } = await refusal(admission.acquire(NEVER));
+      const { retryAfterSeconds } = refusal(() => admission.acquire(NEVER));
       controller.abort();
       await Promise.all(waiting);
       slot.release();
@@ -131,16 +132,18 @@ describe("admission: any order of events", () => {
               const controller = sharedController();
               waiting.add(controller);
               let refused = false;
-              void admission.acquire(controller.signal).then(
-                (slot) => {
-                  waiting.delete(controller);
-                  held.push(slot);
-                },
-                (error: unknown) => {
-                  waiting.delete(controller);
-                  refused = error instanceof AppError;
-                },
-              );
+              try {
+                void admission.acquire(controller.signal).then(
+                  (slot) => {
+                    waiting.delete(controller);
+                    held.push(slot);
+                  },
+                  () => waiting.delete(controller),
+                );
+              } catch {
+                waiting.delete(controller);
+                refused = true;
+              }
               await new Promise((resolve) => setImmediate(resolve));
               assert.equal(refused, mustRefuse);
             } else if (action === "release") held.splice(which % Math.max(1, held.length), 1)[0]?.release();
