@@ -283,8 +283,9 @@ async function schemaFile(file: string): Promise<string> {
   // What becomes a number of bytes has no default in the form in which it is written.
   const { data: memoryBytes } = runtimeShape.memoryLimit.safeParse(undefined);
   properties["memoryLimit"] = { ...properties["memoryLimit"], default: formatByteSize(memoryBytes ?? 0) };
-  const title = { title: "config/runtimes.json of Code Mode" };
-  return format(JSON.stringify({ ...title, ...schema }), { ...(await resolveConfig(file)), parser: "json" });
+  // The last two are for editors that would mark comments and trailing commas as errors.
+  const head = { title: "config/runtimes.json of Code Mode", allowComments: true, allowTrailingCommas: true };
+  return format(JSON.stringify({ ...head, ...schema }), { ...(await resolveConfig(file)), parser: "json" });
 }
 
 async function documentFile(file: string, names: readonly string[]): Promise<string> {

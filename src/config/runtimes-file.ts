@@ -1,5 +1,5 @@
 /**
- * `config/runtimes.json`: its schema, and how it becomes the runtimes of the service.
+ * `config/runtimes.json`: its schema, and how it becomes the runtimes of the service. Comments and trailing commas may be in it.
  *
  * Every wrong value is a problem that names the file, the path inside it and what is expected; all are reported at once. What this
  * version cannot enforce yet makes that runtime unavailable with a reason, it is never ignored.
@@ -16,6 +16,7 @@ import { normalizePermissions, permissionsSchema } from "../domain/permissions.t
 import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { problemsOf } from "../domain/schema-issues.ts";
 import type { SchemaProblem } from "../domain/schema-issues.ts";
+import { parseJsonText } from "./json-text.ts";
 
 /** Node lines that the sandbox image exists for; the first is the default. */
 const NODE_MAJORS = [24] as const;
@@ -56,7 +57,10 @@ const runtimeSchema = z.strictObject({
 export const runtimesFileSchema = z.strictObject({
   $schema: z.string().optional(),
   runtimes: z.record(
-    z.string().regex(/^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, { error: "a runtime's key is letters, digits, _ . and -" }),
+    // JavaScript puts keys that are numbers before all others, so the first of the file would not be the first.
+    z.string().regex(/^(?!\d+$)[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$/, {
+      error: "a runtime's key is letters, digits, _ . and -, and no number alone",
+    }),
     runtimeSchema,
   ),
 });
@@ -86,12 +90,9 @@ export async function loadRuntimes(file: string): Promise<LoadedRuntimes> {
 
 /** As {@link loadRuntimes}, for text that was read already; `file` is for messages. */
 export function parseRuntimes(text: string, file: string): LoadedRuntimes {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch (error) {
-    throw new StartupError([`${file}: is no JSON: ${(error as Error).message}`], error);
-  }
+  const read = parseJsonText(text);
+  if (!read.ok) throw new StartupError(read.problems.map(({ column, line, message }) => `${file}:${line}:${column}: ${message}`));
+  const json = read.value;
   const parsed = runtimesFileSchema.safeParse(json);
   if (!parsed.success) {
     throw new StartupError(

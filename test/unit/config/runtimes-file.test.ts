@@ -88,9 +88,13 @@ describe("runtimes-file: a file that cannot be used", () => {
   });
 
   for (const [title, text, problem] of [
-    ["is empty", "", /^etc\/runtimes\.json: is no JSON: /],
-    ["is no JSON", '{"runtimes": {', /^etc\/runtimes\.json: is no JSON: /],
-    ["has a comment", '{"runtimes": {} /* none */}', /is no JSON/],
+    ["is empty", "", /^etc\/runtimes\.json:1:1: expected a value$/],
+    ["is no JSON", '{"runtimes": {', /^etc\/runtimes\.json:1:15: expected "," or "}"$/],
+    [
+      "sets a runtime twice",
+      '{"runtimes": {\n"a": {},\n"a": {}}}',
+      /^etc\/runtimes\.json:3:1: the key "runtimes\.a" is there twice, first on line 2/,
+    ],
     ["is a list", "[]", /^etc\/runtimes\.json: the file: is \[\]: .*expected object/],
     ["is null", "null", /^etc\/runtimes\.json: the file: is null: /],
     ["has no runtimes", "{}", /^etc\/runtimes\.json: runtimes: is missing: /],
