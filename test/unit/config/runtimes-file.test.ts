@@ -1,10 +1,14 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import path from "node:path";
 
-import { loadRuntimes, parseRuntimes } from "../../../src/config/runtimes-file.ts";
+import { z } from "zod";
+
+import { loadRuntimes, parseRuntimes, runtimesFileSchema } from "../../../src/config/runtimes-file.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
 import { plainImage } from "../../../src/domain/image-spec.ts";
 import { findUnsupported } from "../../../src/domain/unsupported.ts";
+import { NO_PERMISSIONS } from "../../../src/domain/permissions.ts";
 import { packageRoot } from "../../../src/lib/package-info.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
@@ -21,6 +25,17 @@ const problemsOf = (text: string): readonly string[] => {
 };
 
 const problemsOfRuntime = (settings: unknown): readonly string[] => problemsOf(JSON.stringify({ runtimes: { node: settings } }));
+
+/** The names of all settings of a schema, at any depth. */
+function settingsOf(schema: z.ZodType): Set<string> {
+  const names = new Set<string>();
+  const json = JSON.stringify(z.toJSONSchema(schema, { io: "input", unrepresentable: "any" }));
+  JSON.parse(json, (key, value: unknown) => {
+    if (key === "properties") for (const name of Object.keys(value as object)) names.add(name);
+    return value;
+  });
+  return names;
+}
 
 describe("runtimes-file: the files that ship", () => {
   it("config/runtimes.json can run, without a warning", async () => {
@@ -57,6 +72,21 @@ describe("runtimes-file: the files that ship", () => {
     });
   });
 
+  it("the commented one of `code-mode init` means the same, names every setting, and can be uncommented line by line", async () => {
+    const file = path.join(packageRoot, "config", "init", "runtimes.json");
+    const shipped = await loadRuntimes(path.join(packageRoot, "config", "runtimes.json"));
+    assert.deepEqual(await loadRuntimes(file), shipped);
+
+    const text = await readFile(file, "utf8");
+    for (const name of settingsOf(runtimesFileSchema)) assert.ok(text.includes(`"${name}"`), `the setting ${name} is not explained`);
+
+    const uncommented = text.replace(/^(\s*)\/\/ (?=\s*(?:"\w+":|\}|\/\/ ))/gm, "$1");
+    const { runtimes } = parseRuntimes(uncommented, file);
+    assert.deepEqual([...runtimes.keys()], ["node", "pure"]);
+    assert.equal(runtimes.get("node")!.limits.ceilings.timeoutMs, 120_000);
+    assert.deepEqual(runtimes.get("pure")!.permissions, NO_PERMISSIONS);
+  });
+
   it("the plan's own text loads unchanged, with warnings for what has changed since, and says why it cannot run", async () => {
     const { runtimes, warnings } = await loadRuntimes(path.join(packageRoot, "examples", "plan", "runtimes.json"));
     const node = runtimes.get("node")!;
@@ -90,6 +120,7 @@ describe("runtimes-file: a file that cannot be used", () => {
   for (const [title, text, problem] of [
     ["is empty", "", /^etc\/runtimes\.json:1:1: expected a value$/],
     ["is no JSON", '{"runtimes": {', /^etc\/runtimes\.json:1:15: expected "," or "}"$/],
+    ["has a key that would come first in any order", '{"runtimes": {"node": {}, "22": {}}}', /runtimes\.22: .*no number alone$/],
     [
       "sets a runtime twice",
       '{"runtimes": {\n"a": {},\n"a": {}}}',
@@ -104,7 +135,7 @@ describe("runtimes-file: a file that cannot be used", () => {
     [
       "has a key that is no name",
       '{"runtimes": {"my runtime": {}}}',
-      /^etc\/runtimes\.json: runtimes\.my runtime: .*a runtime's key is letters, digits, _ \. and -$/,
+      /^etc\/runtimes\.json: runtimes\.my runtime: .*a runtime's key is letters, digits, _ \. and -, and no number alone$/,
     ],
     ["has a runtime that is none", '{"runtimes": {"node": null}}', /^etc\/runtimes\.json: runtimes\.node: is null: /],
   ] as const) {
