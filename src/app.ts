@@ -1,6 +1,6 @@
 /**
- * The composition root: builds every object by hand, in the order in which they need each other, and proves the sandbox before the
- * service listens. Nothing else wires.
+ * The service: builds every object by hand, in the order in which they need each other, and proves the sandbox before it listens.
+ * With compose.ts, which holds what needs no HTTP, the composition root: nothing else wires.
  */
 
 import type { Server } from "node:http";
@@ -8,26 +8,22 @@ import type { AddressInfo } from "node:net";
 
 import type { Logger } from "pino";
 
+import { compose } from "./compose.ts";
 import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import { loadRuntimes } from "./config/runtimes-file.ts";
 import { findHoles, openHoles } from "./doctor/known-holes.ts";
 import { StartupError } from "./domain/errors.ts";
-import { Admission } from "./execution/admission.ts";
-import { ExecutionService } from "./execution/execution-service.ts";
-import { ExecutionStore } from "./execution/execution-store.ts";
-import { RuntimeManager } from "./execution/runtime-manager.ts";
+import type { RuntimeManager } from "./execution/runtime-manager.ts";
 import { Authenticator } from "./http/authentication.ts";
 import { createListener } from "./http/listener.ts";
 import { createHttpApp } from "./http/server.ts";
 import { CleanupStack } from "./lib/cleanup-stack.ts";
 import { within } from "./lib/deadline.ts";
-import { packageRoot, packageVersion } from "./lib/package-info.ts";
+import { packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
 import type { HealthDeps } from "./observability/health.ts";
-import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
-import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
 
 export interface App {
   /** Where the service listens, as a URL. */
@@ -37,7 +33,6 @@ export interface App {
   close(): Promise<void>;
 }
 
-const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
 /** A client that sends its headers slower than this is cut off. */
 const LAST_ANSWERS_MS = 2000;
 
@@ -62,26 +57,8 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
   for (const warning of warnings) logger.warn(warning);
 
-  const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
-  cleanup.defer("close the sandboxes", () => sandboxes.close());
-
+  const { manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
-
-  const admission = new Admission(config);
-  const executions = new ExecutionService({ admission, provider: sandboxes.provider, logger });
-  const manager = new RuntimeManager({
-    runtimes: sandboxes.runtimes,
-    executions,
-    admission,
-    store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
-    logger,
-    checkRequest: checkInputFiles,
-  });
-  cleanup.defer("end the executions", () =>
-    manager.close(config.shutdownGraceMs, () => {
-      sandboxes.giveUp();
-    }),
-  );
 
   const version = packageVersion();
   const health = new Health({

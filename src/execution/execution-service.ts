@@ -13,7 +13,7 @@ import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
 import type { SemaphorePermit } from "../lib/semaphore.ts";
 import { StopSource } from "../lib/stop-source.ts";
-import type { Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
+import type { OutputSink, Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
 import { OutputCollector } from "./output-collector.ts";
 import type { CollectedOutput } from "./output-collector.ts";
@@ -36,6 +36,8 @@ export interface ExecutionOrder {
   readonly signal: AbortSignal;
   /** Resolves when the answer is off; the slot is held until then. */
   readonly answered: Promise<void>;
+  /** Takes what the program prints too: all of it, as it comes. */
+  readonly output: OutputSink | undefined;
   /** Called when the program is about to be delivered. */
   readonly onRunning: () => void;
 }
@@ -122,7 +124,7 @@ export class ExecutionService {
       stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
     });
     try {
-      const end = await sandbox.run(request, collector, stop.signal).catch((error: unknown) => this.#engineFailed(order.id, error));
+      const end = await sandbox.run(request, both(collector, order.output), stop.signal).catch((error: unknown) => this.#engineFailed(order.id, error));
       timing.ran();
       const output = collector.collect();
       const reason: unknown = stop.signal.reason;
@@ -143,6 +145,21 @@ export class ExecutionService {
       incomplete: { stdout: true, stderr: true },
     };
   }
+}
+
+/** A sink that hands on to two; whatever the first makes of it, the second gets all. */
+function both(first: OutputSink, second: OutputSink | undefined): OutputSink {
+  if (second === undefined) return first;
+  return {
+    stdout: (chunk) => {
+      first.stdout(chunk);
+      second.stdout(chunk);
+    },
+    stderr: (chunk) => {
+      first.stderr(chunk);
+      second.stderr(chunk);
+    },
+  };
 }
 
 const STOPPED_BEFORE_START: SandboxEnd = {

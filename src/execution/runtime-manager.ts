@@ -11,6 +11,7 @@ import { newExecutionId } from "../domain/ids.ts";
 import { narrow } from "../domain/narrow.ts";
 import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
 import { findUnsupported } from "../domain/unsupported.ts";
+import type { OutputSink } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
 import type { ExecutionService } from "./execution-service.ts";
 import type { ExecutionRecord, ExecutionStore } from "./execution-store.ts";
@@ -35,6 +36,8 @@ export interface ExecuteOptions {
   readonly answered?: Promise<void>;
   /** Called once the program is about to run: from here on there will be a result. */
   readonly onRunning?: (id: string) => void;
+  /** Takes what the program prints, as it comes, whatever `outputBytes` keeps of it. Must neither throw nor wait. */
+  readonly output?: OutputSink;
 }
 
 export interface ManagerStatus {
@@ -146,6 +149,7 @@ export class RuntimeManager {
         caller,
         signal: controller.signal,
         answered: options.answered ?? Promise.resolve(),
+        output: options.output,
         onRunning: () => {
           store.markRunning(id);
           options.onRunning?.(id);

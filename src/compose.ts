@@ -1,0 +1,52 @@
+/**
+ * What the service and `code-mode run` share: proven sandboxes, and the manager that runs programs in them. No HTTP.
+ *
+ * Each composition is an instance of its own: it may live beside any number of others, of the same user and state folder too.
+ */
+
+import type { Logger } from "pino";
+
+import type { ServiceConfig } from "./config/environment.ts";
+import type { RuntimeDefinition } from "./domain/runtime.ts";
+import { Admission } from "./execution/admission.ts";
+import { ExecutionService } from "./execution/execution-service.ts";
+import { ExecutionStore } from "./execution/execution-store.ts";
+import { RuntimeManager } from "./execution/runtime-manager.ts";
+import type { CleanupStack } from "./lib/cleanup-stack.ts";
+import { packageRoot } from "./lib/package-info.ts";
+import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
+import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
+import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
+
+export interface Composition {
+  readonly manager: RuntimeManager;
+  readonly sandboxes: Sandboxes;
+}
+
+const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
+
+/** Opens the sandboxes and the manager; what they acquire goes on `cleanup`. Throws a `StartupError` that says what to mend. */
+export async function compose(
+  options: { readonly config: ServiceConfig; readonly runtimes: ReadonlyMap<string, RuntimeDefinition>; readonly logger: Logger },
+  cleanup: CleanupStack,
+): Promise<Composition> {
+  const { config, logger, runtimes } = options;
+  const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
+  cleanup.defer("close the sandboxes", () => sandboxes.close());
+
+  const admission = new Admission(config);
+  const manager = new RuntimeManager({
+    runtimes: sandboxes.runtimes,
+    executions: new ExecutionService({ admission, provider: sandboxes.provider, logger }),
+    admission,
+    store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
+    logger,
+    checkRequest: checkInputFiles,
+  });
+  cleanup.defer("end the executions", () =>
+    manager.close(config.shutdownGraceMs, () => {
+      sandboxes.giveUp();
+    }),
+  );
+  return { manager, sandboxes };
+}
