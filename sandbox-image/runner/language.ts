@@ -6,6 +6,8 @@
  * JavaScript is only parsed. What acorn cannot parse is run all the same: V8 may know newer syntax, and the last word is V8's.
  */
 
+import process from "node:process";
+
 import { parse } from "acorn";
 import type { Program } from "acorn";
 import { transform } from "sucrase";
@@ -50,6 +52,11 @@ interface JavaScript {
 /** A namespace with a body. In prose of comments and strings the words are rarely followed by a brace; if so, it costs only time. */
 const NAMESPACE = /\b(?:namespace|module)\s+[^\s{}()=;,'"`]+\s*\{/;
 
+/** The start of a `using` declaration. As above, if it is none it costs only time. */
+const USING = /\busing\s+[\p{ID_Start}$_]/u;
+/** Node 22 does not know `using`, but for TypeScript it is part of the language: the full compiler rewrites it. */
+const knowsUsing = Number.parseInt(process.versions.node, 10) >= 24;
+
 export class Language {
   readonly #deps: LanguageDeps;
 
@@ -82,7 +89,7 @@ export class Language {
   }
 
   #compileTypeScript(source: string, file: string): JavaScript {
-    const fast = NAMESPACE.test(source) ? undefined : compileFast(source);
+    const fast = NAMESPACE.test(source) || (!knowsUsing && USING.test(source)) ? undefined : compileFast(source);
     if (fast?.program) return fast;
     const full: FullOutput = compileFully(this.#deps.loadTypeScript(), source, file);
     const made: JavaScript = { ...parseJavaScript(full.code, "module"), map: full.map };

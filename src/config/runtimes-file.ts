@@ -18,9 +18,10 @@ import { problemsOf } from "../domain/schema-issues.ts";
 import type { SchemaProblem } from "../domain/schema-issues.ts";
 import { parseJsonText } from "./json-text.ts";
 
-/** Node lines that the sandbox image exists for; the first is the default. */
-const NODE_MAJORS = [24] as const;
-const DEFAULT_NODE_MAJOR = NODE_MAJORS[0];
+/** Node lines that sandbox images exist for, the oldest first; `sandbox-image/node.json` pins their releases. */
+const NODE_MAJORS = [22, 24, 26] as const;
+const [OLDEST_NODE_MAJOR, , NEWEST_NODE_MAJOR] = NODE_MAJORS;
+const DEFAULT_NODE_MAJOR = 24;
 
 const runtimeSchema = z.strictObject({
   name: z.string().min(1).max(128).optional().describe("A label for readers of the file; requests name the key"),
@@ -156,13 +157,20 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
   };
 }
 
-/** The line that a version runs on: the oldest supported one that is not older, else the newest. */
+/** The line that a version runs on: the oldest of ours that is not older, else the newest. */
 function nodeMajorOf(version: string, report: Report): number {
   const asked = Number.parseInt(version.replace(/^v/, ""), 10);
-  const sorted = [...NODE_MAJORS].sort((a, b) => a - b);
-  const major = sorted.find((candidate) => candidate >= asked) ?? DEFAULT_NODE_MAJOR;
-  if (major !== asked) report.warn(["version"], `Node ${asked} is not available; programs run on Node ${major}`);
-  return major;
+  const major = NODE_MAJORS.find((candidate) => candidate >= asked);
+  const runsOn = major ?? NEWEST_NODE_MAJOR;
+  if (runsOn === asked) return runsOn;
+  const reason =
+    asked < OLDEST_NODE_MAJOR
+      ? "is past its end of life"
+      : major === undefined
+        ? "is newer than what there are images for"
+        : "has no long-term support";
+  report.warn(["version"], `Node ${asked} ${reason}; programs run on Node ${runsOn}`);
+  return runsOn;
 }
 
 /** Entries that this version cannot make true; a runtime that has one does not run. */

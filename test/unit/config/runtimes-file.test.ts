@@ -90,10 +90,10 @@ describe("runtimes-file: the files that ship", () => {
   it("the plan's own text loads unchanged, with warnings for what has changed since, and says why it cannot run", async () => {
     const { runtimes, warnings } = await loadRuntimes(path.join(packageRoot, "examples", "plan", "runtimes.json"));
     const node = runtimes.get("node")!;
-    assert.deepEqual([node.version, node.image.nodeMajor], ["18", 24]);
+    assert.deepEqual([node.version, node.image.nodeMajor], ["18", 22]);
     assert.deepEqual(node.guards, { allowedModules: ["path", "fs"], denyCodeGeneration: true });
     assert.equal(warnings.length, 2);
-    assert.match(warnings[0]!, /runtimes\.json: runtimes\.node\.version: Node 18 is not available; programs run on Node 24$/);
+    assert.match(warnings[0]!, /runtimes\.json: runtimes\.node\.version: Node 18 is past its end of life; programs run on Node 22$/);
     assert.match(warnings[1]!, /runtimes\.node\.sandboxType: "vm2" is no security boundary and is not used; programs run in a container/);
     assert.deepEqual(node.unavailable, []);
     assert.match(findUnsupported(node.permissions).join(), /^permissions\.network\.allowedHosts: /);
@@ -289,18 +289,26 @@ describe("runtimes-file: what a runtime becomes", () => {
     });
   }
 
-  for (const [version, warns] of [
-    ["24", false],
-    ["v24", false],
-    ["24.1.0", false],
-    ["18", true],
-    ["22.11", true],
-    ["99", true],
+  for (const [version, major, warning] of [
+    ["24", 24],
+    ["v24", 24],
+    ["24.1.0", 24],
+    ["22.11", 22],
+    ["26", 26],
+    ["0.12", 22, /Node 0 is past its end of life; programs run on Node 22$/],
+    ["18", 22, /Node 18 is past its end of life; programs run on Node 22$/],
+    ["20", 22, /Node 20 is past its end of life/],
+    ["21", 22, /Node 21 is past its end of life/],
+    ["23", 24, /Node 23 has no long-term support; programs run on Node 24$/],
+    ["25", 26, /Node 25 has no long-term support; programs run on Node 26$/],
+    ["27", 26, /Node 27 is newer than what there are images for; programs run on Node 26$/],
+    ["99", 26, /Node 99 is newer/],
   ] as const) {
-    it(`of version ${version} runs on Node 24 ${warns ? "with" : "without"} a warning`, () => {
+    it(`of version ${version} runs on Node ${major}, ${warning === undefined ? "without" : "with"} a warning`, () => {
       const { runtimes, warnings } = parseRuntimes(JSON.stringify({ runtimes: { node: { version } } }), FILE);
-      assert.equal(runtimes.get("node")!.image.nodeMajor, 24);
-      assert.equal(warnings.length, warns ? 1 : 0);
+      assert.equal(runtimes.get("node")!.image.nodeMajor, major);
+      assert.equal(warnings.length, warning === undefined ? 0 : 1);
+      if (warning !== undefined) assert.match(warnings[0]!, warning);
     });
   }
 });

@@ -1,0 +1,21 @@
+/**
+ * The sandbox images that tests need beside the one of the shipped configuration.
+ *
+ * They are built under the project's own names and stay for the next run, like that one; `code-mode image prune` removes them.
+ */
+
+import { parseRuntimes } from "../../src/config/runtimes-file.ts";
+import { imageKey } from "../../src/domain/image-spec.ts";
+import { packageRoot } from "../../src/lib/package-info.ts";
+import { buildSandboxImage } from "../../src/sandbox/docker/image/build-image.ts";
+import { docker } from "./service.ts";
+
+/** Long enough for downloads on a slow line. */
+export const IMAGE_TIMEOUT_MS = 300_000;
+
+/** Builds what these runtimes need, as far as it is not there. */
+export async function buildImagesFor(runtimes: Readonly<Record<string, object>>): Promise<void> {
+  const { runtimes: defined } = parseRuntimes(JSON.stringify({ runtimes }), "the test's runtimes");
+  const images = new Map([...defined.values()].map(({ image }) => [imageKey(image), image]));
+  for (const image of images.values()) await buildSandboxImage({ docker, packageRoot, image });
+}
