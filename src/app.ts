@@ -57,7 +57,8 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
   for (const warning of warnings) logger.warn(warning);
 
-  const { manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
+  const { admission, manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
+  admission.isShared = config.keys.length > 1;
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
   const version = packageVersion();

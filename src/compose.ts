@@ -19,6 +19,7 @@ import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
 
 export interface Composition {
+  readonly admission: Admission;
   readonly manager: RuntimeManager;
   readonly sandboxes: Sandboxes;
 }
@@ -48,5 +49,5 @@ export async function compose(
       sandboxes.giveUp();
     }),
   );
-  return { manager, sandboxes };
+  return { admission, manager, sandboxes };
 }

@@ -11,7 +11,7 @@ import type { Caller } from "../domain/caller.ts";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
-import type { SemaphorePermit } from "../lib/semaphore.ts";
+import type { SemaphorePermit } from "../lib/fair-semaphore.ts";
 import { StopSource } from "../lib/stop-source.ts";
 import type { OutputSink, Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
@@ -62,7 +62,7 @@ export class ExecutionService {
    * Runs one program. Throws `QUEUE_FULL` at once, before there is a promise; rejects with an `AppError` when it could not be started.
    */
   run(order: ExecutionOrder): Promise<Execution> {
-    return this.#runWith(this.#deps.admission.acquire(order.signal), order);
+    return this.#runWith(this.#deps.admission.acquire(order.caller, order.signal), order);
   }
 
   async #runWith(waiting: Promise<SemaphorePermit>, order: ExecutionOrder): Promise<Execution> {
@@ -93,9 +93,9 @@ export class ExecutionService {
     }
   }
 
-  async #acquireSandbox({ id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
+  async #acquireSandbox({ caller, id, policy, signal }: ExecutionOrder, timing: Timing, cleanup: CleanupStack): Promise<Sandbox> {
     const { admission, provider } = this.#deps;
-    const startSlot = await admission.acquireStart(signal);
+    const startSlot = await admission.acquireStart(caller, signal);
     timing.queued();
     try {
       const sandbox = await provider.start(id, policy, signal);
