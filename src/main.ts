@@ -4,6 +4,7 @@
 import { CommanderError } from "commander";
 
 import { createProgram } from "./cli/program.ts";
+import { UsageError } from "./cli/usage-error.ts";
 import { StartupError } from "./domain/errors.ts";
 import { ImageBuildError } from "./sandbox/docker/image/image-error.ts";
 
@@ -12,13 +13,24 @@ const CONFIGURATION_EXIT_CODE = 78;
 
 try {
   let exitCode = 0;
-  await createProgram((code) => {
-    exitCode = code;
-  }).parseAsync(process.argv);
+  const program = createProgram({
+    onExit: (code) => {
+      exitCode = code;
+    },
+    exitNow: (code) => {
+      process.exit(code);
+    },
+  });
+  // Alone it prints help, as an answer and not as an error.
+  await program.parseAsync(process.argv.length > 2 ? process.argv : [...process.argv, "--help"]);
   process.exit(exitCode);
 } catch (error) {
   // Help and version end here too, with 0. What was wrong is printed already.
   if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : WRONG_USAGE_EXIT_CODE);
+  if (error instanceof UsageError) {
+    process.stderr.write(`error: ${error.message}\n`);
+    process.exit(WRONG_USAGE_EXIT_CODE);
+  }
   if (error instanceof StartupError) {
     process.stderr.write(`code-mode cannot start:\n${error.problems.map((problem) => `  - ${problem}\n`).join("")}`);
     process.exit(CONFIGURATION_EXIT_CODE);

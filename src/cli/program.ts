@@ -1,40 +1,86 @@
-/** The command line: which commands there are. Each does its work in a module of its own. */
+/** The command line: which commands there are, and what their help teaches. Each does its work in a module of its own. */
 
 import { Command } from "commander";
 
 import { packageVersion } from "../lib/package-info.ts";
 import { doctor } from "./doctor.ts";
+import type { Endings } from "./endings.ts";
+import { COMMON_EXIT_CODES, teach } from "./help.ts";
 import { buildImages, pruneImages } from "./image.ts";
+import { init } from "./init.ts";
+import { addRun } from "./run/command.ts";
 import { serve } from "./serve.ts";
 
-/** A command that ran to its end and says how: the exit code of the process. */
-export type ExitCode = number;
-
-/** Builds the command line; `onExit` gets the exit code of the command that ran. Parsing throws a `CommanderError` for wrong usage. */
-export function createProgram(onExit: (code: ExitCode) => void): Command {
+/** Builds the command line. Parsing throws a `CommanderError` for wrong usage. */
+export function createProgram(endings: Endings): Command {
   const program = new Command("code-mode")
-    .description("Runs untrusted code over HTTP, each execution in its own locked-down container")
+    .description("Runs untrusted code, each program in its own locked-down container: from the command line, or over HTTP")
     .version(packageVersion())
-    .showHelpAfterError()
-    .exitOverride()
-    .addHelpText(
-      "after",
-      `
-First steps:
-  code-mode image build        build the sandbox image (once, and after an update)
-  code-mode doctor             look for what is missing, and say how to mend it
-  code-mode serve              start the service on 127.0.0.1:3210
-  curl localhost:3210/v1/executions -H 'content-type: application/json' -d '{"code": "return 6 * 7"}'
+    .usage("COMMAND [options]")
+    .exitOverride();
+  teach(program, {
+    examples: [
+      { command: "code-mode init", what: "write a configuration to start from, with comments" },
+      { command: "code-mode image build", what: "build the images that it needs; once, and after an update" },
+      { command: "code-mode doctor", what: "look for what is missing, and say how to mend it" },
+      { command: "code-mode run hello.ts", what: "run a program in a sandbox of its own" },
+      { command: "code-mode serve", what: "start the HTTP service on 127.0.0.1:3210" },
+    ],
+    more: "Settings come from config/runtimes.json and from environment variables; see docs/configuration.md.",
+  });
+  addRun(program, endings);
+  addServe(program, endings);
+  addInit(program, endings);
+  addDoctor(program, endings);
+  addImage(program, endings);
+  return program;
+}
 
-Settings come from config/runtimes.json and from environment variables; see docs/configuration.md.`,
-    );
-  program
+function addServe(program: Command, { exitNow, onExit }: Endings): void {
+  const command = program
     .command("serve")
-    .description("start the service and run until SIGTERM or SIGINT")
+    .description("start the service and run until SIGTERM or SIGINT; SIGHUP reloads the configuration")
     .action(async () => {
-      onExit(await serve());
+      onExit(await serve(exitNow));
     });
-  program
+  teach(command, {
+    examples: [
+      { command: "code-mode serve", what: "listen on 127.0.0.1:3210" },
+      { command: "CODE_MODE_PORT=8080 code-mode serve", what: "listen on another port" },
+      {
+        command: "CODE_MODE_HOST=0.0.0.0 CODE_MODE_API_KEYS=alice:0123456789abcdef code-mode serve",
+        what: "listen on every address, with a key that callers must send",
+      },
+    ],
+    exitCodes: [[0, "it was stopped"], ...COMMON_EXIT_CODES],
+    environment: ["CODE_MODE_HOST", "CODE_MODE_PORT", "CODE_MODE_CONFIG_DIR", "CODE_MODE_API_KEYS", "LOG_LEVEL"],
+    more: "docs/configuration.md lists every variable.",
+  });
+}
+
+function addInit(program: Command, { onExit }: Endings): void {
+  const command = program
+    .command("init")
+    .description("write a commented configuration to start from; nothing that is there is changed")
+    .argument("[folder]", "where config/ and workspace/ go", ".")
+    .action(async (folder: string) => {
+      onExit(await init(folder));
+    });
+  teach(command, {
+    examples: [
+      { command: "code-mode init", what: "in this folder" },
+      { command: "code-mode init sandbox", what: "in another one, which is made" },
+    ],
+    exitCodes: [
+      [0, "everything is there"],
+      [1, "something could not be written"],
+      [2, "wrong usage"],
+    ],
+  });
+}
+
+function addDoctor(program: Command, { onExit }: Endings): void {
+  const command = program
     .command("doctor")
     .description("look at host, engine, images and configuration; say what is missing and how to mend it")
     .option("--json", "print one JSON object")
@@ -43,20 +89,50 @@ Settings come from config/runtimes.json and from environment variables; see docs
     .action(async (options: { json?: boolean; strict?: boolean; canary: boolean }) => {
       onExit(await doctor({ json: options.json ?? false, strict: options.strict ?? false, canary: options.canary }));
     });
+  teach(command, {
+    examples: [
+      { command: "code-mode doctor", what: "print what was found, with remedies" },
+      { command: "code-mode doctor --json --strict", what: "for scripts" },
+    ],
+    exitCodes: [
+      [0, "nothing fails"],
+      [1, "something fails, or with --strict warns"],
+      [2, "wrong usage"],
+    ],
+  });
+}
+
+function addImage(program: Command, { onExit }: Endings): void {
   const image = program.command("image").description("the sandbox images");
-  image
+  teach(image, { examples: [{ command: "code-mode image build", what: "build what config/runtimes.json needs" }] });
+  const build = image
     .command("build")
     .description("build the images that config/runtimes.json needs; quick when nothing changed")
     .option("--refresh", "build anew although nothing changed, with the newest Debian packages")
     .action(async (options: { refresh?: boolean }) => {
       onExit(await buildImages({ refresh: options.refresh ?? false }));
     });
-  image
+  teach(build, {
+    examples: [
+      { command: "code-mode image build", what: "build what is missing" },
+      { command: "code-mode image build --refresh", what: "build again, to get security updates of Debian" },
+    ],
+    exitCodes: [[0, "the images are there"], [1, "one could not be built"], ...COMMON_EXIT_CODES],
+    environment: ["CODE_MODE_CONFIG_DIR", "DOCKER_HOST"],
+  });
+  const prune = image
     .command("prune")
     .description("remove images of older sources")
     .option("--all", "remove the current ones too")
     .action(async (options: { all?: boolean }) => {
       onExit(await pruneImages({ all: options.all ?? false }));
     });
-  return program;
+  teach(prune, {
+    examples: [
+      { command: "code-mode image prune", what: "remove what is not needed any more" },
+      { command: "code-mode image prune --all", what: "remove everything that was built" },
+    ],
+    exitCodes: [[0, "they are gone"], [1, "one is still in use"], ...COMMON_EXIT_CODES],
+    environment: ["CODE_MODE_CONFIG_DIR", "DOCKER_HOST"],
+  });
 }

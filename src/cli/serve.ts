@@ -3,19 +3,28 @@
 import { startApp } from "../app.ts";
 import { readEnvironment } from "../config/environment.ts";
 import { createLogger } from "../observability/logger.ts";
+import { watchStopSignals } from "./signals.ts";
 
 /** Runs until SIGTERM or SIGINT; a second one ends the process at once. Throws a `StartupError` when it cannot start. */
-export async function serve(): Promise<number> {
+export async function serve(exitNow: (code: number) => void): Promise<number> {
   const config = readEnvironment();
   const logger = createLogger({ level: config.logLevel, pretty: process.stderr.isTTY });
-  const stopped = new Promise<NodeJS.Signals>((resolve) => {
-    for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, resolve);
-  });
   // A signal that comes during the start is obeyed as soon as there is something to close.
+  const signals = watchStopSignals(exitNow);
   const app = await startApp(config, logger);
-  const signal = await stopped;
-  logger.info({ signal }, "shutting down");
+  await whenAborted(signals.aborted);
+  logger.info({ signal: signals.received }, "shutting down");
   await app.close();
   logger.info("stopped");
   return 0;
+}
+
+function whenAborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    else
+      signal.addEventListener("abort", () => {
+        resolve();
+      });
+  });
 }

@@ -132,6 +132,8 @@ export function refuseToListen({ host, keys }: Pick<ServiceConfig, "host" | "key
 interface EnvironmentOptions {
   readonly env?: NodeJS.ProcessEnv;
   readonly cwd?: string;
+  /** What counts for variables that are not set, in place of the general default. */
+  readonly defaults?: Partial<Record<keyof typeof variables, string>>;
 }
 
 /**
@@ -148,11 +150,12 @@ export function readEnvironment(options: EnvironmentOptions = {}): ServiceConfig
 
 /** As {@link readEnvironment}, but throws nothing: a variable that does not parse is a problem, and counts as not set. */
 export function examineEnvironment(options: EnvironmentOptions = {}): { config: ServiceConfig; problems: string[] } {
-  const { env = process.env, cwd = process.cwd() } = options;
+  const { env = process.env, cwd = process.cwd(), defaults = {} } = options;
   // A variable that is set to nothing counts as not set, as in `CODE_MODE_PORT= code-mode serve`.
   const given: Record<string, string | undefined> = Object.fromEntries(
     Object.keys(variables).map((name) => [name, env[name] === "" ? undefined : env[name]]),
   );
+  for (const [name, value] of Object.entries(defaults)) given[name] ??= value;
   const { error } = environmentSchema.safeParse(given);
   const problems = (error?.issues ?? []).map((issue) => `environment: ${issue.path.map(String).join(".")}: ${issue.message}`);
   for (const issue of error?.issues ?? []) given[String(issue.path[0])] = undefined;

@@ -124,7 +124,9 @@ export class ExecutionService {
       stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
     });
     try {
-      const end = await sandbox.run(request, both(collector, order.output), stop.signal).catch((error: unknown) => this.#engineFailed(order.id, error));
+      const end = await sandbox
+        .run(request, both(collector, order.output), stop.signal)
+        .catch((error: unknown) => this.#engineFailed(order.id, error));
       timing.ran();
       const output = collector.collect();
       const reason: unknown = stop.signal.reason;
