@@ -12,6 +12,9 @@ import { compose } from "./compose.ts";
 import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import { loadRuntimes } from "./config/runtimes-file.ts";
+import type { LoadedRuntimes } from "./config/runtimes-file.ts";
+import { Configuration } from "./configuration.ts";
+import type { ReloadOutcome } from "./configuration.ts";
 import { findHoles, openHoles } from "./doctor/known-holes.ts";
 import { StartupError } from "./domain/errors.ts";
 import type { RuntimeManager } from "./execution/runtime-manager.ts";
@@ -29,6 +32,11 @@ export interface App {
   /** Where the service listens, as a URL. */
   readonly url: string;
   readonly manager: RuntimeManager;
+  /**
+   * Takes the configuration as its files are now. What was accepted before keeps its policy; a file that cannot be used changes nothing,
+   * and the outcome and the log say why. Never rejects.
+   */
+  reload(): Promise<ReloadOutcome>;
   /** Stops listening, waits for what runs, removes everything. Idempotent. */
   close(): Promise<void>;
 }
@@ -54,20 +62,30 @@ export async function startApp(config: ServiceConfig, logger: Logger): Promise<A
 async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStack): Promise<App> {
   const refusal = refuseToListen(config);
   if (refusal !== undefined) throw new StartupError([refusal]);
-  const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
-  for (const warning of warnings) logger.warn(warning);
+  const load = async (): Promise<LoadedRuntimes["runtimes"]> => {
+    const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
+    for (const warning of warnings) logger.warn(warning);
+    return runtimes;
+  };
+  const runtimes = await load();
 
   const { admission, manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
   admission.isShared = config.keys.length > 1;
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
+
+  const reloadRuntimes = async (): Promise<void> => {
+    await sandboxes.replaceRuntimes(await load());
+    manager.replaceRuntimes(sandboxes.runtimes);
+  };
+  const configuration = new Configuration({ parts: [{ name: "runtimes.json", reload: reloadRuntimes }], logger });
+  cleanup.defer("end a reload", () => configuration.close());
 
   const version = packageVersion();
   const health = new Health({
     version,
     pingEngine: sandboxes.ping,
     engine: sandboxes.engine,
-    images: sandboxes.images,
-    layers: sandboxes.layers,
+    inForce: () => ({ images: sandboxes.images, layers: sandboxes.layers, configuration: configuration.status }),
     managerStatus: () => manager.status(),
     knownHoles,
   });
@@ -98,7 +116,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     server.closeAllConnections();
   };
   let closing: Promise<void> | undefined;
-  return { url, manager, close: () => (closing ??= close()) };
+  return { url, manager, reload: configuration.reload, close: () => (closing ??= close()) };
 }
 
 /** The open holes of the engine's parts, in one warning: what each means, and what its package mends, is for `code-mode doctor` to say. */

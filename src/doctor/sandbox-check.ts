@@ -15,7 +15,7 @@ import type { LayerState } from "../sandbox/docker/canary.ts";
 import { engineArchitecture } from "../sandbox/docker/image/architecture.ts";
 import type { UsableImage } from "../sandbox/docker/image/executable-groups.ts";
 import { openInstance } from "../sandbox/docker/open-instance.ts";
-import { explainCanary } from "../sandbox/docker/open-sandboxes.ts";
+import { explainCanary } from "../sandbox/docker/proven-shapes.ts";
 import { NotCheckedError } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";

@@ -52,20 +52,27 @@ export class RuntimeManager {
   readonly #deps: RuntimeManagerDeps;
   readonly #cancels = new Map<string, AbortController>();
   readonly #active = new Set<Promise<unknown>>();
+  #runtimes: ReadonlyMap<string, RuntimeDefinition>;
   #accepting = true;
 
   constructor(deps: RuntimeManagerDeps) {
     this.#deps = deps;
+    this.#runtimes = deps.runtimes;
   }
 
   /** The runtimes, in the order of the configuration; the first is the default. */
   get runtimes(): ReadonlyMap<string, RuntimeDefinition> {
-    return this.#deps.runtimes;
+    return this.#runtimes;
+  }
+
+  /** Takes other runtimes in their place. What was accepted before keeps the policy that it came with. */
+  replaceRuntimes(runtimes: ReadonlyMap<string, RuntimeDefinition>): void {
+    this.#runtimes = runtimes;
   }
 
   /** The runtimes that a caller may use; the first is the one that it gets by default. */
   runtimesFor({ runtimes: names }: Caller): RuntimeDefinition[] {
-    const { runtimes } = this.#deps;
+    const runtimes = this.#runtimes;
     if (names === undefined) return [...runtimes.values()];
     return names.flatMap((name) => runtimes.get(name) ?? []);
   }

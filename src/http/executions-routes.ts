@@ -24,7 +24,7 @@ export const listQuerySchema = z.strictObject({
 /** `authenticate` must come before: the handlers read who asks. */
 export function executionsRoutes(options: { manager: RuntimeManager; maxBodyBytes: number }): Router {
   const { manager, maxBodyBytes } = options;
-  const maxFiles = Math.max(0, ...[...manager.runtimes.values()].map(({ limits }) => limits.defaults.inputFiles));
+  const maxFiles = (): number => Math.max(0, ...[...manager.runtimes.values()].map(({ limits }) => limits.defaults.inputFiles));
   const router = Router();
 
   router

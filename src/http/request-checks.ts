@@ -24,11 +24,11 @@ const PARTS_OF_FILE = 8;
  * A look at the bytes of a body before they are parsed, for the body parser.
  *
  * Parsing some 30 MB of empty objects or short fields takes ten seconds in which the service does nothing else; the same size as text in
- * a few files takes a tenth of one.
+ * a few files takes a tenth of one. `maxFiles` is asked for each body: a reload may change it.
  */
-export function refuseCrowdedText(maxFiles: number): (request: unknown, response: unknown, body: Buffer, encoding: string) => void {
-  const caps = { depth: MAX_DEPTH, parts: PARTS_WITHOUT_FILES + PARTS_OF_FILE * maxFiles };
+export function refuseCrowdedText(maxFiles: () => number): (request: unknown, response: unknown, body: Buffer, encoding: string) => void {
   return (_request, _response, body, encoding) => {
+    const caps = { depth: MAX_DEPTH, parts: PARTS_WITHOUT_FILES + PARTS_OF_FILE * maxFiles() };
     if (encoding !== "utf-8") throw Object.assign(new Error(encoding), { type: "charset.unsupported" });
     if (exceededCap(body, caps) !== undefined) throw Object.assign(new Error("crowded"), { type: CROWDED });
   };

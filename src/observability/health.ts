@@ -10,14 +10,23 @@ export interface LayerReport {
   readonly problem?: string;
 }
 
+/** When the configuration was loaded, and the last failure to load another, without what is the operator's alone. */
+export interface ConfigurationReport {
+  readonly loadedAt: string;
+  readonly lastError?: { readonly at: string; readonly message: string };
+}
+
 export interface HealthDeps {
   readonly version: string;
   /** Asks the engine for a sign of life; rejects when there is none. */
   readonly pingEngine: () => Promise<unknown>;
   readonly engine: { readonly version: string; readonly apiVersion: string; readonly components: Readonly<Record<string, string>> };
-  /** What each image holds, in words, and its name. */
-  readonly images: readonly { readonly holds: string; readonly tag: string }[];
-  readonly layers: readonly LayerReport[];
+  /** What is in force now, and what each of its images holds, in words, with its name. */
+  readonly inForce: () => {
+    readonly images: readonly { readonly holds: string; readonly tag: string }[];
+    readonly layers: readonly LayerReport[];
+    readonly configuration: ConfigurationReport;
+  };
   /** Advisories that are open, by the versions of the engine's parts. */
   readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];
   readonly managerStatus: () => ManagerStatus;
@@ -30,8 +39,9 @@ export interface HealthReport {
 
 export interface DetailedHealthReport extends HealthReport {
   readonly engine: HealthDeps["engine"] & { readonly answers: boolean };
-  readonly images: HealthDeps["images"];
+  readonly images: readonly { readonly holds: string; readonly tag: string }[];
   readonly layers: readonly LayerReport[];
+  readonly configuration: ConfigurationReport;
   readonly knownHoles: HealthDeps["knownHoles"];
   readonly executions: ManagerStatus;
 }
@@ -56,11 +66,12 @@ export class Health {
 
   /** In full, for those with a key. */
   async detailed(): Promise<DetailedHealthReport> {
-    const { engine, images, knownHoles, layers, managerStatus, version } = this.#deps;
+    const { engine, inForce, knownHoles, managerStatus, version } = this.#deps;
     const answers = await this.#engineAnswers();
     const executions = managerStatus();
     const status = answers && executions.accepting ? "ok" : "down";
-    return { status, version, engine: { ...engine, answers }, images, layers, knownHoles, executions };
+    const { configuration, images, layers } = inForce();
+    return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, executions };
   }
 
   #engineAnswers(): Promise<boolean> {

@@ -13,6 +13,7 @@ import { pino } from "pino";
 
 import { startApp } from "../../src/app.ts";
 import type { App } from "../../src/app.ts";
+import type { ReloadOutcome } from "../../src/configuration.ts";
 import { readEnvironment } from "../../src/config/environment.ts";
 import type { Execution } from "../../src/domain/execution.ts";
 import { connectEngine } from "../../src/sandbox/docker/engine.ts";
@@ -134,6 +135,17 @@ export class TestService {
   async get<T>(where: string, init: RequestInit = {}): Promise<Answer<T>> {
     const response = await fetch(`${this.url}${where}`, init);
     return { status: response.status, headers: response.headers, body: (await response.json()) as T };
+  }
+
+  /** Writes the file of the runtimes: as an object, or as any text. */
+  async writeRuntimes(runtimes: Readonly<Record<string, object>> | string): Promise<void> {
+    const text = typeof runtimes === "string" ? runtimes : JSON.stringify({ runtimes });
+    await writeFile(path.join(this.folder, "config", "runtimes.json"), text);
+  }
+
+  /** Has the service take the configuration as it is now. */
+  reload(): Promise<ReloadOutcome> {
+    return this.#app.reload();
   }
 
   /** Ids of this service's sandboxes that are still there. */

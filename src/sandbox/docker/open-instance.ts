@@ -19,7 +19,7 @@ import { UidLease } from "./uid-lease.ts";
 interface InstanceOptions {
   readonly docker: Docker;
   readonly architecture: Architecture;
-  /** The images that are there, by {@link imageKey}; at least one. */
+  /** The images that are there, by {@link imageKey}; at least one. More may be added later. */
   readonly images: ReadonlyMap<string, UsableImage>;
   readonly config: Pick<SandboxSettings, "dockerHost" | "stateDir" | "workspaceRoot">;
   /** Remove what dead instances left. */
@@ -29,6 +29,8 @@ interface InstanceOptions {
 
 interface Instance {
   readonly provider: DockerSandboxProvider;
+  /** The same with other images. */
+  readonly providerFor: (images: ReadonlyMap<string, UsableImage>) => DockerSandboxProvider;
   readonly remover: ContainerRemover;
 }
 
@@ -63,18 +65,19 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
   cleanup.defer("give the user ids back", () => uids.release());
 
   const remover = new ContainerRemover(docker);
-  const provider = new DockerSandboxProvider({
-    docker,
-    remover,
-    architecture,
-    imageFor: (image) => images.get(imageKey(image)),
-    runDirectory,
-    uids,
-    workspaceRoot: config.workspaceRoot,
-    labels,
-    onCleanupError: (executionId, step, error) => {
-      log.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
-    },
-  });
-  return { provider, remover };
+  const providerFor: Instance["providerFor"] = (available) =>
+    new DockerSandboxProvider({
+      docker,
+      remover,
+      architecture,
+      imageFor: (image) => available.get(imageKey(image)),
+      runDirectory,
+      uids,
+      workspaceRoot: config.workspaceRoot,
+      labels,
+      onCleanupError: (executionId, step, error) => {
+        log.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
+      },
+    });
+  return { provider: providerFor(images), providerFor, remover };
 }

@@ -168,7 +168,16 @@ describe("http access: keys and scopes", () => {
       version: "1.2.3",
     });
     const detailed = await service.send("/health", { headers: ALICE });
-    assert.deepEqual(Object.keys(detailed.json as object), ["status", "version", "engine", "images", "layers", "knownHoles", "executions"]);
+    assert.deepEqual(Object.keys(detailed.json as object), [
+      "status",
+      "version",
+      "engine",
+      "configuration",
+      "images",
+      "layers",
+      "knownHoles",
+      "executions",
+    ]);
     for (const path of ["/livez", "/readyz", "/openapi.json"]) assert.equal((await service.send(path)).status, 200, path);
   });
 

@@ -8,9 +8,8 @@ const healthOf = (more: Partial<HealthDeps>): Health =>
     version: "1.0.0",
     pingEngine: () => Promise.resolve("OK"),
     engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" } },
-    images: [],
     knownHoles: [],
-    layers: [],
+    inForce: () => ({ images: [], layers: [], configuration: { loadedAt: "2026-01-01T00:00:00.000Z" } }),
     managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
     ...more,
   });
@@ -21,6 +20,7 @@ describe("health: whether code can be run", () => {
       status: "ok",
       version: "1.0.0",
       engine: { version: "29.0", apiVersion: "1.50", components: { runc: "1.3" }, answers: true },
+      configuration: { loadedAt: "2026-01-01T00:00:00.000Z" },
       images: [],
       knownHoles: [],
       layers: [],

@@ -90,9 +90,12 @@ export class HttpService {
       version: "1.2.3",
       pingEngine,
       engine: { version: "29.0", apiVersion: "1.50", components: {} },
-      images: [{ holds: "Node 24", tag: "image:tag" }],
       knownHoles: [],
-      layers: [{ id: "seccomp", title: "Seccomp", required: true }],
+      inForce: () => ({
+        images: [{ holds: "Node 24", tag: "image:tag" }],
+        layers: [{ id: "seccomp", title: "Seccomp", required: true }],
+        configuration: { loadedAt: "2026-01-01T00:00:00.000Z" },
+      }),
       managerStatus: () => this.manager.status(),
     });
     const authenticator = new Authenticator(keys);
