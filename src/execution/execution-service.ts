@@ -15,6 +15,7 @@ import type { SemaphorePermit } from "../lib/fair-semaphore.ts";
 import { StopSource } from "../lib/stop-source.ts";
 import type { OutputSink, Sandbox, SandboxEnd, SandboxProvider } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
+import type { EventLog } from "./event-log.ts";
 import { OutputCollector } from "./output-collector.ts";
 import type { CollectedOutput } from "./output-collector.ts";
 import { judge, Termination } from "./termination.ts";
@@ -36,6 +37,8 @@ export interface ExecutionOrder {
   readonly signal: AbortSignal;
   /** Resolves when the answer is off; the slot is held until then. */
   readonly answered: Promise<void>;
+  /** Takes what is kept of what the program prints. */
+  readonly events: EventLog;
   /** Takes what the program prints too: all of it, as it comes. */
   readonly output: OutputSink | undefined;
   /** Called when the program is about to be delivered. */
@@ -120,8 +123,12 @@ export class ExecutionService {
             `The program ran longer than ${limits.timeoutMs} ms. Ask for a longer timeoutMs, if the runtime allows it, or do less.`,
           ),
       );
-    const collector = new OutputCollector({ keptBytes: limits.outputBytes, ceilingBytes: limits.outputCeilingBytes }, (stream) => {
-      stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
+    const collector = new OutputCollector({
+      caps: { keptBytes: limits.outputBytes, ceilingBytes: limits.outputCeilingBytes },
+      events: order.events,
+      onCeiling: (stream) => {
+        stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
+      },
     });
     try {
       const end = await sandbox
@@ -134,6 +141,7 @@ export class ExecutionService {
       return describe(order, timing, judge(end, termination, collector.stderrTail()), output, end);
     } finally {
       stop.close();
+      collector.close();
     }
   }
 

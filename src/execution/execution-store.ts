@@ -1,10 +1,12 @@
 /**
  * The executions that the API can show: those under way, and the recent ones for a while, within a cap on memory.
  *
- * Results are strangers' data: they live here only, and go when their time or the room is over, the oldest first.
+ * Results are strangers' data: they live here only, and go when their time or the room is over, the oldest first. One that somebody
+ * still reads then stays for them, within the same cap once more; where that is not enough, readers are cut off.
  */
 
 import type { Execution, ExecutionSummary, Status } from "../domain/execution.ts";
+import { EventLog } from "./event-log.ts";
 
 export interface ExecutionRecord {
   readonly id: string;
@@ -16,6 +18,7 @@ export interface ExecutionRecord {
   readonly status: Status;
   /** There once it has ended. */
   readonly execution: Execution | undefined;
+  readonly events: EventLog;
 }
 
 export interface StoreLimits {
@@ -38,14 +41,19 @@ export class ExecutionStore {
   /** In the order in which they ended. */
   readonly #ended = new Map<string, Ended>();
   #bytes = 0;
+  /** What is kept for its readers only, with its bytes; the oldest first. */
+  readonly #lingering = new Map<EventLog, number>();
+  #lingeringBytes = 0;
 
   constructor(limits: StoreLimits, now: () => number = Date.now) {
     this.#limits = limits;
     this.#now = now;
   }
 
-  begin(entry: { id: string; runtime: string; owner: string }): void {
-    this.#active.set(entry.id, { ...entry, createdAtMs: this.#now(), status: "queued", execution: undefined });
+  begin(entry: { id: string; runtime: string; owner: string }): ExecutionRecord {
+    const record = { ...entry, createdAtMs: this.#now(), status: "queued", execution: undefined, events: new EventLog() } as const;
+    this.#active.set(entry.id, record);
+    return record;
   }
 
   markRunning(id: string): void {
@@ -58,7 +66,7 @@ export class ExecutionStore {
     const record = this.#active.get(id);
     if (record === undefined) return;
     this.#active.delete(id);
-    const bytes = estimateBytes(execution);
+    const bytes = estimateBytes(execution) + record.events.overheadBytes;
     this.#ended.set(id, { record: { ...record, status: execution.status, execution }, bytes, endedAtMs: this.#now() });
     this.#bytes += bytes;
     this.#evict();
@@ -82,12 +90,32 @@ export class ExecutionStore {
 
   #evict(): void {
     const expired = this.#now() - this.#limits.ttlMs;
-    for (const [id, { bytes, endedAtMs }] of this.#ended) {
+    for (const [id, { bytes, endedAtMs, record }] of this.#ended) {
       const crowded = this.#bytes > this.#limits.maxBytes || this.#ended.size > this.#limits.maxRecords;
       if (endedAtMs >= expired && !crowded) return;
       this.#ended.delete(id);
       this.#bytes -= bytes;
+      if (record.events.isRead) this.#linger(record.events, bytes);
     }
+  }
+
+  #linger(events: EventLog, bytes: number): void {
+    this.#lingering.set(events, bytes);
+    this.#lingeringBytes += bytes;
+    events.onUnread(() => {
+      this.#release(events);
+    });
+    for (const [oldest] of this.#lingering) {
+      // The newest stays, however large it is: no result is too large for its first reader.
+      if (this.#lingeringBytes <= this.#limits.maxBytes || oldest === events) return;
+      this.#release(oldest);
+      oldest.cutOff();
+    }
+  }
+
+  #release(events: EventLog): void {
+    this.#lingeringBytes -= this.#lingering.get(events) ?? 0;
+    this.#lingering.delete(events);
   }
 }
 
@@ -130,7 +158,7 @@ export function summarize(record: ExecutionRecord): ExecutionSummary {
 }
 
 /** One that has not ended, in the shape of an execution: nothing is known of its end yet. */
-export function describeUnderWay({ createdAtMs, id, runtime, status }: ExecutionRecord, now = Date.now()): Execution {
+export function describeUnderWay({ createdAtMs, id, runtime, status }: Omit<ExecutionRecord, "events">, now = Date.now()): Execution {
   return {
     id,
     runtime,

@@ -13,7 +13,8 @@ import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
 import { findUnsupported } from "../domain/unsupported.ts";
 import type { OutputSink } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
-import type { ExecutionService } from "./execution-service.ts";
+import type { ExecutionOrder, ExecutionService } from "./execution-service.ts";
+import { describeUnderWay } from "./execution-store.ts";
 import type { ExecutionRecord, ExecutionStore } from "./execution-store.ts";
 import { Termination } from "./termination.ts";
 
@@ -34,10 +35,17 @@ export interface ExecuteOptions {
   readonly signal: AbortSignal;
   /** Resolves when the caller has taken the answer, or is gone. The slot is held until then: unread answers are bounded by it. */
   readonly answered?: Promise<void>;
-  /** Called once the program is about to run: from here on there will be a result. */
-  readonly onRunning?: (id: string) => void;
   /** Takes what the program prints, as it comes, whatever `outputBytes` keeps of it. Must neither throw nor wait. */
   readonly output?: OutputSink;
+}
+
+/** An execution that was taken: it runs, or waits for a slot. */
+export interface StartedExecution {
+  readonly record: ExecutionRecord;
+  /** Resolves when the program is about to run, or was cancelled before it could. Rejects as `ended` does. */
+  readonly running: Promise<void>;
+  /** The result. Rejects with an `AppError` when the program could not be started. */
+  readonly ended: Promise<Execution>;
 }
 
 export interface ManagerStatus {
@@ -89,19 +97,21 @@ export class RuntimeManager {
    * that the runtime does not grant, a full queue, no engine.
    */
   async execute(request: ExecutionRequest, options: ExecuteOptions): Promise<Execution> {
-    if (!this.#accepting) throw shuttingDown();
-    const runtime = this.#select(request.runtime, options.caller);
-    const policy = narrow(runtime, request);
-    const unsupported = findUnsupported(policy.permissions);
-    if (unsupported.length > 0) throw cannotRun(runtime.name, unsupported);
-    this.#deps.checkRequest(request, policy);
-    const running = this.#run(request, policy, options);
-    this.#active.add(running);
-    try {
-      return await running;
-    } finally {
-      this.#active.delete(running);
-    }
+    return this.start(request, options).ended;
+  }
+
+  /** As {@link execute}, with the execution at once. What can be refused at once is thrown, a full queue too. */
+  start(request: ExecutionRequest, options: ExecuteOptions): StartedExecution {
+    return this.#begin(request, this.#check(request, options.caller), options);
+  }
+
+  /**
+   * As {@link start}, for a caller who does not wait. `ended` never rejects: the execution is kept with a result that says so when the
+   * program could not be started.
+   */
+  submit(request: ExecutionRequest, { caller }: Pick<ExecuteOptions, "caller">): StartedExecution {
+    const policy = this.#check(request, caller);
+    return this.#begin(request, policy, { caller, signal: new AbortController().signal }, { detached: true });
   }
 
   get(id: string): ExecutionRecord | undefined {
@@ -136,42 +146,83 @@ export class RuntimeManager {
     await this.#deps.executions.cleanedUp();
   }
 
-  async #run(request: ExecutionRequest, policy: EffectivePolicy, options: ExecuteOptions): Promise<Execution> {
-    const { executions, logger, store } = this.#deps;
-    const { caller } = options;
-    const id = newExecutionId();
-    const controller = new AbortController();
-    const onGone = (): void => {
-      controller.abort(new Termination("cancelled", "The caller went away."));
+  /** The policy that a request gets. */
+  #check(request: ExecutionRequest, caller: Caller): EffectivePolicy {
+    if (!this.#accepting) throw shuttingDown();
+    const runtime = this.#select(request.runtime, caller);
+    const policy = narrow(runtime, request);
+    const unsupported = findUnsupported(policy.permissions);
+    if (unsupported.length > 0) throw cannotRun(runtime.name, unsupported);
+    this.#deps.checkRequest(request, policy);
+    return policy;
+  }
+
+  #begin(
+    request: ExecutionRequest,
+    policy: EffectivePolicy,
+    { answered = Promise.resolve(), caller, output, signal }: ExecuteOptions,
+    { detached = false } = {},
+  ): StartedExecution {
+    const { executions, store } = this.#deps;
+    const record = store.begin({ id: newExecutionId(), runtime: policy.runtime, owner: caller.name });
+    const { events, id } = record;
+    const cancel = new AbortController();
+    const release = whenAborted(signal, () => {
+      cancel.abort(new Termination("cancelled", "The caller went away."));
+    });
+    let onRunning = (): void => undefined;
+    const running = new Promise<void>((resolve) => (onRunning = resolve));
+    const order: ExecutionOrder = {
+      ...{ id, request, policy, caller, answered, events, output, signal: cancel.signal },
+      onRunning: () => {
+        store.markRunning(id);
+        events.started(id, policy.runtime);
+        onRunning();
+      },
     };
-    if (options.signal.aborted) onGone();
-    options.signal.addEventListener("abort", onGone, { once: true });
-    this.#cancels.set(id, controller);
-    store.begin({ id, runtime: policy.runtime, owner: caller.name });
+    let outcome: Promise<Execution>;
     try {
-      const execution = await executions.run({
-        id,
-        request,
-        policy,
-        caller,
-        signal: controller.signal,
-        answered: options.answered ?? Promise.resolve(),
-        output: options.output,
-        onRunning: () => {
-          store.markRunning(id);
-          options.onRunning?.(id);
-        },
-      });
-      store.end(id, execution);
-      const { exitCode, runtime, signal, status, usage } = execution;
-      logger.info({ executionId: id, owner: caller.name, runtime, status, exitCode, signal, usage }, "execution ended");
-      return execution;
+      outcome = executions.run(order);
     } catch (error) {
+      release();
       store.drop(id);
       throw error;
-    } finally {
+    }
+    this.#cancels.set(id, cancel);
+    const ended = this.#conclude(record, outcome, detached).finally(() => {
       this.#cancels.delete(id);
-      options.signal.removeEventListener("abort", onGone);
+      this.#active.delete(ended);
+      release();
+    });
+    this.#active.add(ended);
+    const begun = Promise.race([running, ended.then(() => undefined)]);
+    // Whoever waits for one of them sees a failure; nobody has to wait.
+    for (const promise of [ended, begun]) promise.catch(() => undefined);
+    return { record, running: begun, ended };
+  }
+
+  /** Keeps the result and tells the readers. Of an execution that came to nothing only a detached one is kept. */
+  async #conclude(record: ExecutionRecord, outcome: Promise<Execution>, detached: boolean): Promise<Execution> {
+    const { logger, store } = this.#deps;
+    const { events, id, owner } = record;
+    try {
+      const execution = await outcome;
+      events.finished(execution);
+      store.end(id, execution);
+      const { exitCode, runtime, signal, status, usage } = execution;
+      logger.info({ executionId: id, owner, runtime, status, exitCode, signal, usage }, "execution ended");
+      return execution;
+    } catch (error) {
+      const execution = notStarted(record, error);
+      // Others may wait for it, or read its events.
+      events.finished(execution);
+      if (!detached) {
+        store.drop(id);
+        throw error;
+      }
+      store.end(id, execution);
+      logger.error({ executionId: id, owner, err: error }, "an execution that nobody waits for could not be started");
+      return execution;
     }
   }
 
@@ -207,3 +258,22 @@ const shuttingDown = (): AppError =>
     message: "The service shuts down and takes no more work.",
     retryAfterSeconds: SHUTDOWN_RETRY_SECONDS,
   });
+
+/** What an execution is that the service could not start. */
+function notStarted(record: ExecutionRecord, error: unknown): Execution {
+  const name = "NotStarted";
+  const message =
+    error instanceof AppError
+      ? `The program did not run: ${error.message}`
+      : "The program did not run, by a fault of the service. Its log has the details under this execution's id.";
+  return { ...describeUnderWay(record), status: "killed", error: { name, message, stack: `${name}: ${message}` } };
+}
+
+/** Calls the listener when the signal is aborted, also if it is already; gives a function that takes it away. */
+function whenAborted(signal: AbortSignal, listener: () => void): () => void {
+  if (signal.aborted) listener();
+  else signal.addEventListener("abort", listener, { once: true });
+  return () => {
+    signal.removeEventListener("abort", listener);
+  };
+}

@@ -1,4 +1,4 @@
-/** `/v1/executions`: run a program, look at recent ones, cancel. */
+/** `/v1/executions`: run a program, look at recent ones, follow them, cancel. */
 
 import express, { Router } from "express";
 import type { Request, Response } from "express";
@@ -7,24 +7,38 @@ import { z } from "zod";
 import { AppError } from "../domain/errors.ts";
 import { executionRequestSchema, STATUSES } from "../domain/execution.ts";
 import { isExecutionId } from "../domain/ids.ts";
-import { describeUnderWay, summarize } from "../execution/execution-store.ts";
+import { summarize } from "../execution/execution-store.ts";
 import type { ExecutionRecord } from "../execution/execution-store.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Principal } from "./authentication.ts";
 import { limitBodies } from "./body-budget.ts";
 import { parseRequest } from "./errors.ts";
+import { answerAtOnce, answerWhole, answerWithStream } from "./execute.ts";
+import { answerAfterWait, answerWithEvents } from "./follow.ts";
+import type { Follower } from "./follow.ts";
+import { answerForm } from "./negotiation.ts";
+import { Readers } from "./readers.ts";
 import { methodNotAllowed, refuseCrowded, refuseCrowdedText, requireJson } from "./request-checks.ts";
-import { sendJson } from "./send-json.ts";
+
+/** The longest that a request can wait for an end: proxies give up on a connection that is silent for longer. */
+const MAX_WAIT_MS = 60_000;
 
 export const listQuerySchema = z.strictObject({
   status: z.enum(STATUSES).optional(),
   limit: z.coerce.number().int().min(1).max(1000).default(100),
 });
 
+export const getQuerySchema = z.strictObject({
+  waitMs: z.coerce.number().int().min(0).max(MAX_WAIT_MS).default(0).describe("Wait so long for the end, if it has not ended"),
+});
+
+const noQuerySchema = z.strictObject({});
+
 /** `authenticate` must come before: the handlers read who asks. */
 export function executionsRoutes(options: { manager: RuntimeManager; maxBodyBytes: number }): Router {
   const { manager, maxBodyBytes } = options;
   const maxFiles = (): number => Math.max(0, ...[...manager.runtimes.values()].map(({ limits }) => limits.defaults.inputFiles));
+  const readers = new Readers();
   const router = Router();
 
   router
@@ -35,31 +49,8 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
       express.json({ limit: maxBodyBytes, inflate: false, verify: refuseCrowdedText(maxFiles) }),
       refuseCrowded,
       async (request, response) => {
-        const body = parseRequest(executionRequestSchema, request.body, "request");
-        const gone = new AbortController();
-        const answered = new Promise<void>((resolve) => {
-          response.once("close", () => {
-            if (!response.writableFinished) gone.abort();
-            resolve();
-          });
-        });
-        const sendHead = (id: string): void => {
-          response
-            .status(200)
-            .type("json")
-            .set({ Location: `/v1/executions/${id}`, "X-Execution-Id": id, "Cache-Control": "no-store" });
-          response.flushHeaders();
-        };
-        // Once it runs the answer is 200, so its headers can go: they hold what a caller needs to cancel.
-        const execution = await manager.execute(body, {
-          caller: principalOf(response),
-          signal: gone.signal,
-          answered,
-          onRunning: sendHead,
-        });
-        // One that was cancelled while it waited never ran.
-        if (!response.headersSent) sendHead(execution.id);
-        await sendJson(response, execution);
+        const order = { manager, body: parseRequest(executionRequestSchema, request.body, "request"), caller: principalOf(response) };
+        await ANSWERS[answerForm(request)](order, response);
       },
     )
     .get((request, response) => {
@@ -74,9 +65,8 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
   router
     .route("/:id")
     .get(async (request, response) => {
-      const record = find(request, response);
-      response.type("json");
-      await sendJson(response, record.execution ?? describeUnderWay(record));
+      const { waitMs } = parseRequest(getQuerySchema, request.query, "query");
+      await answerAfterWait(followerOf(request, response), waitMs, response);
     })
     .delete((request, response) => {
       const record = find(request, response);
@@ -84,6 +74,21 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
       response.status(cancelled ? 202 : 200).json(summarize(record));
     })
     .all(methodNotAllowed("DELETE, GET"));
+
+  router
+    .route("/:id/events")
+    .get(async (request, response) => {
+      parseRequest(noQuerySchema, request.query, "query");
+      await answerWithEvents(followerOf(request, response), request, response);
+    })
+    .all(methodNotAllowed("GET"));
+
+  const followerOf = (request: Request<{ id: string }>, response: Response): Follower => ({
+    manager,
+    readers,
+    caller: principalOf(response).name,
+    record: find(request, response),
+  });
 
   /** One that exists and that the caller may see; to everybody else it does not exist. */
   function find(request: Request<{ id: string }>, response: Response): ExecutionRecord {
@@ -97,6 +102,8 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
 
   return router;
 }
+
+const ANSWERS = { json: answerWhole, stream: answerWithStream, async: answerAtOnce };
 
 const principalOf = (response: Response): Principal => response.locals["principal"] as Principal;
 

@@ -5,7 +5,7 @@ import { z } from "zod";
 import { ERROR_STATUS } from "../domain/errors.ts";
 import { executionRequestSchema, executionSchema, executionSummarySchema } from "../domain/execution.ts";
 import { errorBodySchema } from "./errors.ts";
-import { listQuerySchema } from "./executions-routes.ts";
+import { getQuerySchema, listQuerySchema } from "./executions-routes.ts";
 import { runtimeViewSchema } from "./runtimes-routes.ts";
 
 type Json = Readonly<Record<string, unknown>>;
@@ -47,21 +47,52 @@ const probe = (operationId: string, summary: string, ...statuses: readonly strin
   },
 });
 
-/** The operations. */
-function paths(): Json {
-  const id = { name: "id", in: "path", required: true, schema: { type: "string" } };
-  const query = schemaOf(listQuerySchema, "input")["properties"] as Readonly<Record<string, unknown>>;
+const header = (name: string, description: string, schema: Json = { type: "string" }): Json => ({
+  ...{ name, in: "header", required: false },
+  description,
+  schema,
+});
+
+/** The parameters of a query. */
+const query = (schema: z.ZodType): Json[] =>
+  Object.entries(schemaOf(schema, "input")["properties"] as Readonly<Record<string, Json>>).map(([name, { description, ...rest }]) => ({
+    ...{ name, in: "query" },
+    ...(description === undefined ? {} : { description }),
+    schema: rest,
+  }));
+
+const EVENTS =
+  "Server-sent events: `started` with `{id, runtime}`, `stdout` and `stderr` with `{text}`, and last `finished` with the execution. " +
+  "`data` is one line of JSON, `id` rises from 1. A comment comes every 15 seconds.";
+
+/** A stream is text to OpenAPI. */
+const STREAM = { "text/event-stream": { schema: { type: "string", description: EVENTS } } };
+
+/** Where an execution is found. */
+const LOCATION = {
+  Location: text("Path of the execution"),
+  "X-Execution-Id": text("Its id, sent as soon as the program runs"),
+};
+
+const id = { name: "id", in: "path", required: true, schema: { type: "string" } };
+
+/** Of `/v1/executions` and what is below. */
+function executionPaths(): Json {
   return {
     "/v1/executions": {
       post: {
         operationId: "execute",
-        summary: "Run a program and wait for its end",
-        description: "Answers 200 whatever the program did; its end is told by `status`. A client that disconnects cancels the execution.",
+        summary: "Run a program",
+        description:
+          "Answers 200 whatever the program did; its end is told by `status`. A client that disconnects cancels the execution, unless it " +
+          "asked for an answer at once. With `Accept: text/event-stream` the answer is a stream of events, else JSON at the end.",
+        parameters: [header("Prefer", "`respond-async` for an answer at once, with 202")],
         requestBody: { required: true, content: json(ref("ExecutionRequest")) },
         responses: {
-          "200": answer("The execution", ref("Execution"), {
-            Location: text("Path of the execution"),
-            "X-Execution-Id": text("Its id, sent as soon as the program runs"),
+          "200": { description: "The execution", content: { ...json(ref("Execution")), ...STREAM }, headers: LOCATION },
+          "202": answer("The execution under way; it goes on without its caller", ref("Execution"), {
+            ...LOCATION,
+            "Preference-Applied": text("respond-async"),
           }),
           ...errors(400, 401, 403, 404, 413, 415, 429, 500, 503),
         },
@@ -69,7 +100,7 @@ function paths(): Json {
       get: {
         operationId: "listExecutions",
         summary: "Recent and running executions, newest first",
-        parameters: Object.entries(query).map(([name, schema]) => ({ name, in: "query", schema })),
+        parameters: query(listQuerySchema),
         responses: {
           "200": answer("Summaries", {
             type: "object",
@@ -83,9 +114,12 @@ function paths(): Json {
     "/v1/executions/{id}": {
       get: {
         operationId: "getExecution",
-        summary: "One execution",
-        parameters: [id],
-        responses: { "200": answer("The execution", ref("Execution")), ...errors(401, 403, 404) },
+        summary: "One execution, at once or at its end",
+        parameters: [id, ...query(getQuerySchema)],
+        responses: {
+          "200": answer("The execution; `queued` or `running` where it has not ended", ref("Execution")),
+          ...errors(400, 401, 403, 404, 429),
+        },
       },
       delete: {
         operationId: "cancelExecution",
@@ -98,6 +132,29 @@ function paths(): Json {
         },
       },
     },
+    "/v1/executions/{id}/events": {
+      get: {
+        operationId: "followExecution",
+        summary: "The events of an execution, those that were and those that come",
+        description: "Whoever joins or leaves, the execution goes on.",
+        parameters: [
+          id,
+          header("Last-Event-ID", "The last event that the reader has; it gets those after it", { type: "integer", minimum: 0 }),
+        ],
+        responses: {
+          "200": { description: "The events", content: STREAM },
+          "204": { description: "It has ended, and the reader has all of its events" },
+          ...errors(400, 401, 403, 404, 429),
+        },
+      },
+    },
+  };
+}
+
+/** The operations. */
+function paths(): Json {
+  return {
+    ...executionPaths(),
     "/v1/runtimes": {
       get: {
         operationId: "listRuntimes",

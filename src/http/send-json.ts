@@ -2,41 +2,23 @@
  * Sends a large answer in small pieces, no faster than its reader takes it.
  *
  * An answer can be many times larger as JSON than what it is made from, and its reader may be slow, or never read at all. So the text
- * is made piece by piece, and a reader that takes nothing for a while is cut off.
+ * is made piece by piece.
  */
-
-import { once } from "node:events";
-import { setImmediate } from "node:timers/promises";
 
 import type { Response } from "express";
 
-/** A reader that takes nothing for this long is gone. */
-const STALL_MS = 10_000;
+import { PacedWriter } from "./paced-writer.ts";
+
 /** Characters of a text that are turned into JSON at once; up to six times as many bytes. */
 const PIECE_CHARS = 32_768;
 
 /** Sends `value` as the rest of the response and ends it. Resolves when the response is over, in whichever way. */
 export async function sendJson(response: Response, value: unknown): Promise<void> {
-  const gone = new AbortController();
-  response.once("close", () => {
-    gone.abort();
-  });
+  const writer = new PacedWriter(response);
   for (const piece of jsonPieces(value)) {
-    if (response.destroyed) return;
-    if (!response.write(piece)) await inTime(response, once(response, "drain", { signal: gone.signal }));
-    // A reader that takes all at once is no reason to let the others wait.
-    await setImmediate();
+    if (!(await writer.write(piece))) return;
   }
-  response.end();
-  if (!response.destroyed) await inTime(response, once(response, "finish", { signal: gone.signal }));
-}
-
-/** Waits for the reader to take what was written, and cuts it off when it does not. */
-async function inTime(response: Response, taken: Promise<unknown>): Promise<void> {
-  const stalled = setTimeout(() => response.destroy(), STALL_MS);
-  // Rejected means that the connection is closed, which the caller sees as well.
-  await taken.catch(() => undefined);
-  clearTimeout(stalled);
+  await writer.end();
 }
 
 /** An array or object that is written up to its item `at`. */

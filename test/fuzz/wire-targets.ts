@@ -16,7 +16,9 @@ import type { Frame } from "../../src/bridge/frames.ts";
 import { parseUntrustedJson } from "../../src/bridge/json.ts";
 import { archivedSchema, finishedSchema, inspectResultSchema, readySchema } from "../../src/bridge/protocol.ts";
 import { RunnerConnection } from "../../src/bridge/runner-connection.ts";
+import { EventLog } from "../../src/execution/event-log.ts";
 import { OutputCollector } from "../../src/execution/output-collector.ts";
+import { eventPieces } from "../../src/http/event-stream.ts";
 import { jsonPieces } from "../../src/http/send-json.ts";
 import { exceededCap } from "../../src/lib/json-shape.ts";
 import { AttachStream } from "../../src/sandbox/docker/attach-stream.ts";
@@ -188,9 +190,11 @@ const output: FuzzTarget = {
   longRuns: 300_000,
   check: (input) => {
     const ceilings: string[] = [];
-    const collector = new OutputCollector(OUTPUT_CAPS, (stream) => ceilings.push(stream));
+    const events = new EventLog();
+    const collector = new OutputCollector({ caps: OUTPUT_CAPS, events, onCeiling: (stream) => ceilings.push(stream) });
     for (const piece of cut(input)) collector.stderr(piece);
     const { stderr, stdout, truncated } = collector.collect();
+    for (let id = 1; id <= events.lastId; id += 1) assert.ok([...eventPieces(id, events.get(id)!)].join("").match(/[\r\n]/g)!.length === 4);
     const whole = new TextDecoder("utf-8", { ignoreBOM: true }).decode(input.subarray(0, OUTPUT_CAPS.keptBytes));
     assert.ok(whole.startsWith(stderr) && whole.length - stderr.length <= 3);
     assert.deepEqual([stdout, truncated], ["", { stdout: false, stderr: input.byteLength > OUTPUT_CAPS.keptBytes }]);

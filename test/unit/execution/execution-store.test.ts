@@ -36,19 +36,14 @@ describe("execution-store: what the API can show", () => {
 
   it("is queued, then running, then its end with the result", () => {
     begin("a");
-    assert.deepEqual(store.get("a"), {
-      id: "a",
-      runtime: "node",
-      owner: "alice",
-      createdAtMs: now,
-      status: "queued",
-      execution: undefined,
-    });
+    const { events } = store.get("a")!;
+    const entry = { id: "a", runtime: "node", owner: "alice", createdAtMs: now, events };
+    assert.deepEqual(store.get("a"), { ...entry, status: "queued", execution: undefined });
     store.markRunning("a");
     assert.equal(store.get("a")!.status, "running");
     const execution = result("a", { status: "failed", exitCode: 2 });
     store.end("a", execution);
-    assert.deepEqual(store.get("a"), { id: "a", runtime: "node", owner: "alice", createdAtMs: now, status: "failed", execution });
+    assert.deepEqual(store.get("a"), { ...entry, status: "failed", execution });
   });
 
   it("is nothing of one that was refused, or never was", () => {
@@ -129,5 +124,51 @@ describe("execution-store: what the API can show", () => {
       signal: "SIGKILL",
       usage: { queuedMs: 0, startMs: 0, runMs: 0, totalMs: 0, cpuMs: null, memoryPeakBytes: null },
     });
+  });
+
+  describe("while somebody reads it", () => {
+    const MANY = "x".repeat(400_000);
+
+    it("stays in memory when it goes, within the cap once more; then the readers of the oldest are cut off", () => {
+      const readings = ["a", "b", "c", "d", "e"].map((id) => {
+        begin(id);
+        const reading = store.get(id)!.events.read();
+        store.end(id, result(id, { stdout: MANY }));
+        return reading;
+      });
+      assert.deepEqual(ids(), ["e", "d"]);
+      const cutOff = (): boolean[] => readings.map(({ cutOff: { aborted } }) => aborted);
+      assert.deepEqual(cutOff(), [true, false, false, false, false]);
+      readings[1]!.close();
+      run("f", { stdout: MANY });
+      assert.deepEqual(cutOff(), [true, false, false, false, false], "there was room for another");
+      run("g", { stdout: MANY });
+      assert.deepEqual(cutOff(), [true, false, true, false, false]);
+    });
+
+    it("stays for its first reader however large it is", () => {
+      begin("a");
+      const reading = store.get("a")!.events.read();
+      store.end("a", result("a", { stdout: "x".repeat(3_000_000) }));
+      assert.deepEqual([ids(), reading.cutOff.aborted], [[], false]);
+    });
+
+    it("can be read to its end when its time is over", () => {
+      begin("a");
+      const { events } = store.get("a")!;
+      const reading = events.read();
+      store.end("a", result("a"));
+      now += 5000;
+      assert.deepEqual([store.get("a"), reading.cutOff.aborted], [undefined, false]);
+    });
+  });
+
+  it("counts its events, of which there may be many", () => {
+    for (const id of ["a", "b", "c"]) {
+      begin(id);
+      for (let count = 0; count < 3000; count += 1) store.get(id)!.events.printed("stdout", "x");
+      store.end(id, result(id));
+    }
+    assert.deepEqual(ids(), ["c", "b"]);
   });
 });

@@ -15,6 +15,7 @@ import type { AdmissionLimits } from "../../../src/execution/admission.ts";
 import { ExecutionService } from "../../../src/execution/execution-service.ts";
 import { ExecutionStore } from "../../../src/execution/execution-store.ts";
 import { RuntimeManager } from "../../../src/execution/runtime-manager.ts";
+import type { StartedExecution } from "../../../src/execution/runtime-manager.ts";
 import { eventually } from "../support/eventually.ts";
 import { exits, FakeSandboxes, finishes, untilStopped, violates } from "../support/fake-sandboxes.ts";
 import { requestOf, runtimeOf } from "../support/policies.ts";
@@ -46,10 +47,10 @@ describe("runtime-manager: executions", () => {
       checkRequest,
     });
   };
-  const execute = (
-    fields: object = {},
-    options: { signal?: AbortSignal; caller?: Caller; onRunning?: (id: string) => void } = {},
-  ): Promise<Execution> => manager.execute(requestOf(fields), { caller: { name: "alice" }, signal: never(), ...options });
+  const start = (fields: object = {}, options: { signal?: AbortSignal; caller?: Caller } = {}): StartedExecution =>
+    manager.start(requestOf(fields), { caller: { name: "alice" }, signal: never(), ...options });
+  const execute = (fields: object = {}, options: { signal?: AbortSignal; caller?: Caller } = {}): Promise<Execution> =>
+    manager.execute(requestOf(fields), { caller: { name: "alice" }, signal: never(), ...options });
   const refusal = async (promise: Promise<unknown>): Promise<AppError> => {
     const error: unknown = await promise.then(
       () => assert.fail("it was run"),
@@ -239,8 +240,10 @@ describe("runtime-manager: executions", () => {
 
     it("a cancel by id is cancelled", async () => {
       sandboxes.behaviour = untilStopped;
-      const running = execute({}, { onRunning: (id) => setImmediate(() => assert.ok(manager.cancel(id))) });
-      const execution = await running;
+      const { ended, record, running } = start();
+      await running;
+      assert.ok(manager.cancel(record.id));
+      const execution = await ended;
       assert.deepEqual([execution.status, execution.error?.message], ["cancelled", "The execution was cancelled."]);
       assert.equal(manager.cancel(execution.id), false, "it has ended");
       assert.equal(manager.cancel("exe_00000000000000000000"), false);
@@ -249,7 +252,10 @@ describe("runtime-manager: executions", () => {
     it("a caller who goes away cancels", async () => {
       sandboxes.behaviour = untilStopped;
       const caller = new AbortController();
-      const execution = await execute({}, { signal: caller.signal, onRunning: () => setImmediate(() => caller.abort()) });
+      const { ended, running } = start({}, { signal: caller.signal });
+      await running;
+      caller.abort();
+      const execution = await ended;
       assert.deepEqual([execution.status, execution.error?.message], ["cancelled", "The caller went away."]);
     });
 
@@ -259,8 +265,10 @@ describe("runtime-manager: executions", () => {
         await sleep(40);
         return untilStopped(program, sink, signal);
       };
-      const execution = await execute({ timeoutMs: 30 }, { onRunning: (id) => setTimeout(() => manager.cancel(id), 5) });
-      assert.equal(execution.status, "cancelled");
+      const { ended, record, running } = start({ timeoutMs: 30 });
+      await running;
+      setTimeout(() => manager.cancel(record.id), 5);
+      assert.equal((await ended).status, "cancelled");
     });
 
     it("a caller who is gone before the start costs no sandbox", async () => {
