@@ -9,10 +9,12 @@ import { readFile } from "node:fs/promises";
 
 import { z } from "zod";
 
+import { executablesOf } from "../domain/commands.ts";
 import { StartupError } from "../domain/errors.ts";
 import { imageSpec } from "../domain/image-spec.ts";
 import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limits.ts";
 import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
+import type { Permissions } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { problemsOf } from "../domain/schema-issues.ts";
 import type { SchemaProblem } from "../domain/schema-issues.ts";
@@ -132,9 +134,7 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
   if (!normalized.ok || "message" in limits) return undefined;
 
   const { permissions } = normalized;
-  if (permissions.system.allowedCommands.length > 0 && permissions.system.maxProcesses === 1) {
-    report.problem(["permissions", "system"], "allowedCommands need a maxProcesses above 1: with 1 no command could ever be started");
-  }
+  checkCommands(permissions, input, report);
   const nodeMajor = nodeMajorOf(input.version, report);
   if (input.sandboxType === "vm2") {
     report.warn(["sandboxType"], '"vm2" is no security boundary and is not used; programs run in a container. Write "container".');
@@ -147,7 +147,7 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
       nodeMajor,
       packages: input.packages,
       modules: input.modules,
-      executables: [...permissions.system.allowedCommands, ...permissions.fileSystem.execute],
+      executables: executablesOf(permissions),
     }),
     permissions,
     limits,
@@ -155,6 +155,23 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
     engineRuntime: input.engineRuntime,
     unavailable: findUnbuildable(input),
   };
+}
+
+/** Commands that could never run: with no process to run in, or with no package that could bring them. */
+function checkCommands(permissions: Permissions, { packages }: RuntimeInput, report: Report): void {
+  const named = [
+    [["permissions", "system", "allowedCommands"], permissions.system.allowedCommands],
+    [["permissions", "fileSystem", "execute"], permissions.fileSystem.execute],
+  ] as const;
+  const executables = executablesOf(permissions);
+  for (const [path, entries] of named) {
+    const missing = entries.filter((entry) => executables.includes(entry));
+    if (entries.length > 0 && permissions.system.maxProcesses === 1) {
+      report.problem(path, "needs a permissions.system.maxProcesses above 1: with 1, the default, no command could ever be started");
+    } else if (missing.length > 0 && packages.length === 0) {
+      report.problem(path, `nothing brings ${missing.join(", ")}: name the Debian packages that do in "packages"`);
+    }
+  }
 }
 
 /** The line that a version runs on: the oldest of ours that is not older, else the newest. */

@@ -3,7 +3,7 @@
 import { AppError } from "./errors.ts";
 import type { ExecutionRequest } from "./execution.ts";
 import { applyRequestedLimits } from "./limits.ts";
-import { narrowPermissions } from "./permissions.ts";
+import { narrowPermissions } from "./narrow-permissions.ts";
 import type { PermissionProblem } from "./permissions.ts";
 import type { EffectivePolicy, RuntimeDefinition } from "./runtime.ts";
 

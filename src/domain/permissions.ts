@@ -1,13 +1,15 @@
 /**
- * Permissions: the shape that `config/runtimes.json` and a request share, its normal form, and narrowing.
+ * Permissions: the shape that `config/runtimes.json` and a request share, and its normal form. Narrowing is in narrow-permissions.ts.
  *
  * Pure. Whether a path exists or a host can be reached is not asked here; the sandbox layer does that.
  */
 
 import { z } from "zod";
 
+import { findCommandFault } from "./commands.ts";
 import { checkHostPattern } from "./host-pattern.ts";
-import { checkPolicyPath, isWithin, overlap } from "./sandbox-path.ts";
+import { checkImagePath, checkPolicyPath, isWithin, overlap } from "./sandbox-path.ts";
+import type { PathCheck } from "./sandbox-path.ts";
 
 const pathText = z
   .string()
@@ -51,7 +53,10 @@ export const permissionsSchema = z.strictObject({
     .strictObject({
       read: list(readEntrySchema, "Files and folders of the workspace that the program can read"),
       write: list(writeEntrySchema, "Folders that the program can write; each is a fresh, size-capped tmpfs"),
-      execute: list(pathText, "Files that the program can execute"),
+      execute: list(
+        z.string().max(1024).describe('An absolute path in the image, such as "/usr/lib/git-core"; a folder means all files in it'),
+        "Files that the allowed commands execute themselves: helpers that the packages bring outside of the usual folders for commands",
+      ),
     })
     .optional(),
   network: z
@@ -68,14 +73,17 @@ export const permissionsSchema = z.strictObject({
     .optional(),
   system: z
     .strictObject({
-      allowedCommands: list(z.string().min(1).max(255), "Commands that the program can run"),
+      allowedCommands: list(
+        z.string().min(1).max(255),
+        'Commands that the program can run, by name, such as "git"; packages bring them. An interpreter counts as all that it can do',
+      ),
       maxProcesses: z
         .int()
         .min(1)
         .max(64)
         .optional()
         .describe(
-          "1: the program can start no process, though threads and workers work. n: it can, within 64 × n processes and threads together",
+          "1: the program can start no process, though threads and workers work. n: it can, within 64 × n processes and threads together; allowedCommands need this",
         ),
     })
     .optional(),
@@ -103,6 +111,7 @@ export interface Permissions {
   readonly fileSystem: {
     readonly read: readonly ReadPermission[];
     readonly write: readonly WritePermission[];
+    /** Absolute paths in the image. */
     readonly execute: readonly string[];
   };
   readonly network: {
@@ -139,8 +148,13 @@ export type PermissionResult =
 export function normalizePermissions(input: PermissionsInput, base: Permissions = NO_PERMISSIONS): PermissionResult {
   const problems: PermissionProblem[] = [];
 
-  const checkPath = (text: string, section: readonly string[], index: number): string[] => {
-    const check = checkPolicyPath(text);
+  const checkPath = (
+    text: string,
+    section: readonly string[],
+    index: number,
+    checker: (text: string) => PathCheck = checkPolicyPath,
+  ): string[] => {
+    const check = checker(text);
     if (check.ok) return [check.path];
     problems.push({ entry: [...section, index], message: `the path ${JSON.stringify(text)} ${check.problem}` });
     return [];
@@ -158,7 +172,15 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
       return checkPath(path, ["fileSystem", "write"], index).map((checked) => ({ path: checked, persist }));
     }) ?? base.fileSystem.write;
   const execute =
-    fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index)) ?? base.fileSystem.execute;
+    fileSystem?.execute?.flatMap((path, index) => checkPath(path, ["fileSystem", "execute"], index, checkImagePath)) ??
+    base.fileSystem.execute;
+  const allowedCommands =
+    system?.allowedCommands?.flatMap((name, index) => {
+      const fault = findCommandFault(name);
+      if (fault === undefined) return [name];
+      problems.push({ entry: ["system", "allowedCommands", index], message: `the command ${JSON.stringify(name)} ${fault}` });
+      return [];
+    }) ?? base.system.allowedCommands;
   const allowedHosts =
     network?.allowedHosts?.flatMap((text, index) => {
       const check = checkHostPattern(text);
@@ -177,6 +199,24 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
       return [];
     }) ?? base.network.allowedPorts;
 
+  problems.push(...findWriteProblems(read, write));
+  if (problems.length > 0) return { ok: false, problems };
+  return {
+    ok: true,
+    permissions: {
+      fileSystem: { read: outermost(read), write, execute },
+      network: { allowedHosts, allowedPorts, loopback: network?.loopback ?? base.network.loopback },
+      system: {
+        allowedCommands,
+        maxProcesses: system?.maxProcesses ?? base.system.maxProcesses,
+      },
+    },
+  };
+}
+
+/** Write entries that get in the way of another entry. */
+function findWriteProblems(read: readonly ReadPermission[], write: readonly WritePermission[]): PermissionProblem[] {
+  const problems: PermissionProblem[] = [];
   write.forEach((entry, index) => {
     if (entry.path === ".") {
       problems.push({ entry: ["fileSystem", "write", index], message: "the whole workspace cannot be writable; name a folder in it" });
@@ -194,19 +234,7 @@ export function normalizePermissions(input: PermissionsInput, base: Permissions 
       });
     }
   });
-
-  if (problems.length > 0) return { ok: false, problems };
-  return {
-    ok: true,
-    permissions: {
-      fileSystem: { read: outermost(read), write, execute },
-      network: { allowedHosts, allowedPorts, loopback: network?.loopback ?? base.network.loopback },
-      system: {
-        allowedCommands: system?.allowedCommands ?? base.system.allowedCommands,
-        maxProcesses: system?.maxProcesses ?? base.system.maxProcesses,
-      },
-    },
-  };
+  return problems;
 }
 
 /** The entries that lie in no other one; of equal ones, the first. */
@@ -223,74 +251,4 @@ function parsePorts(port: number | string): PortRange | undefined {
   const [first, last] = typeof port === "number" ? [port, port] : port.split("-").map(Number);
   if (first === undefined || last === undefined || first < 1 || last > 65_535 || first > last) return undefined;
   return { first, last };
-}
-
-export type NarrowingResult = PermissionResult | { readonly ok: false; readonly widening: readonly PermissionProblem[] };
-
-/**
- * The permissions of one execution: what its request asks for, if that is within what its runtime grants.
- *
- * What the request leaves out is as the runtime has it. What is readable as a snapshot only stays so.
- */
-export function narrowPermissions(granted: Permissions, input: PermissionsInput): NarrowingResult {
-  const requested = normalizePermissions(input, granted);
-  if (!requested.ok) return requested;
-  const { fileSystem, network, system } = requested.permissions;
-  const widening = findWidening(granted, requested.permissions);
-  if (widening.length > 0) return { ok: false, widening };
-  const read = fileSystem.read.map((entry) => ({
-    path: entry.path,
-    snapshot: entry.snapshot || granted.fileSystem.read.some((allowed) => allowed.snapshot && isWithin(entry.path, allowed.path)),
-  }));
-  return { ok: true, permissions: { fileSystem: { ...fileSystem, read }, network, system } };
-}
-
-/** What `requested` asks for beyond `granted`; empty when it narrows (or equals) it. */
-function findWidening(granted: Permissions, requested: Permissions): PermissionProblem[] {
-  const problems: PermissionProblem[] = [];
-  const refuse = (entry: readonly (string | number)[], message: string): void => {
-    problems.push({ entry, message });
-  };
-
-  requested.fileSystem.read.forEach((entry, index) => {
-    if (!granted.fileSystem.read.some((allowed) => isWithin(entry.path, allowed.path))) {
-      refuse(["fileSystem", "read", index], `this runtime does not let programs read "${entry.path}"`);
-    }
-  });
-  requested.fileSystem.write.forEach((entry, index) => {
-    const holder = granted.fileSystem.write.find((allowed) => isWithin(entry.path, allowed.path));
-    if (holder === undefined) refuse(["fileSystem", "write", index], `this runtime does not let programs write "${entry.path}"`);
-    else if (entry.persist && !holder.persist) refuse(["fileSystem", "write", index], `what is written to "${entry.path}" cannot be kept`);
-  });
-  requested.fileSystem.execute.forEach((path, index) => {
-    if (!granted.fileSystem.execute.some((allowed) => isWithin(path, allowed))) {
-      refuse(["fileSystem", "execute", index], `this runtime does not let programs execute "${path}"`);
-    }
-  });
-  requested.network.allowedHosts.forEach((host, index) => {
-    const covered = granted.network.allowedHosts.some(
-      (allowed) => allowed === host || (allowed.startsWith("*.") && !host.startsWith("*.") && host.endsWith(allowed.slice(1))),
-    );
-    if (!covered) refuse(["network", "allowedHosts", index], `this runtime does not let programs reach "${host}"`);
-  });
-  requested.network.allowedPorts.forEach(({ first, last }, index) => {
-    if (!granted.network.allowedPorts.some((allowed) => allowed.first <= first && last <= allowed.last)) {
-      refuse(
-        ["network", "allowedPorts", index],
-        `this runtime does not let programs reach port ${first === last ? String(first) : `${first}-${last}`}`,
-      );
-    }
-  });
-  if (requested.network.loopback && !granted.network.loopback) {
-    refuse(["network", "loopback"], "this runtime does not let programs use TCP on their loopback");
-  }
-  requested.system.allowedCommands.forEach((command, index) => {
-    if (!granted.system.allowedCommands.includes(command)) {
-      refuse(["system", "allowedCommands", index], `this runtime does not let programs run "${command}"`);
-    }
-  });
-  if (requested.system.maxProcesses > granted.system.maxProcesses) {
-    refuse(["system", "maxProcesses"], `this runtime allows ${granted.system.maxProcesses} process(es)`);
-  }
-  return problems;
 }

@@ -6,11 +6,9 @@
 import type { Permissions } from "./permissions.ts";
 
 /** The entries that cannot be enforced yet, each with what to do; empty when all can. */
-export function findUnsupported({ fileSystem, network, system }: Permissions): string[] {
+export function findUnsupported({ fileSystem, network }: Permissions): string[] {
   const entries: readonly (readonly [boolean, string, string])[] = [
     [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
-    [system.allowedCommands.length > 0, "permissions.system.allowedCommands", "command allowlists are not there yet; leave it empty"],
-    [fileSystem.execute.length > 0, "permissions.fileSystem.execute", "command allowlists are not there yet; leave it empty"],
     [
       fileSystem.write.some((entry) => entry.persist),
       "permissions.fileSystem.write",

@@ -219,7 +219,27 @@ describe("runtimes-file: every wrong value", () => {
       /overlaps the read entry "data"; keep what is read and what is written apart/,
     ],
     [{ permissions: { network: { allowedPorts: ["90-80"] } } }, "permissions.network.allowedPorts.0", /are no range from 1 to 65535/],
-    [{ permissions: { system: { allowedCommands: ["ls"] } } }, "permissions.system", /need a maxProcesses above 1/],
+    [
+      { permissions: { system: { allowedCommands: ["ls"] } } },
+      "permissions.system.allowedCommands",
+      /needs a permissions\.system\.maxProcesses above 1/,
+    ],
+    [{ permissions: { system: { allowedCommands: ["node"] } } }, "permissions.system.allowedCommands", /with 1, the default, no command/],
+    [
+      { permissions: { fileSystem: { execute: ["/usr/lib/x"] } } },
+      "permissions.fileSystem.execute",
+      /needs a permissions\.system\.maxProcesses above 1/,
+    ],
+    [
+      { permissions: { system: { allowedCommands: ["node", "git", "jq"], maxProcesses: 2 } } },
+      "permissions.system.allowedCommands",
+      /^nothing brings git, jq: name the Debian packages that do in "packages"$/,
+    ],
+    [
+      { permissions: { fileSystem: { execute: ["/usr/lib/x"] }, system: { maxProcesses: 2 } } },
+      "permissions.fileSystem.execute",
+      /^nothing brings \/usr\/lib\/x: /,
+    ],
     [{ timeout: 1000, limits: { maxTimeoutMs: 10 } }, "limits.maxTimeoutMs", /is below the runtime's timeout of 1000/],
     [{ limits: { maxMemory: "64MB" } }, "limits.maxMemory", /is below the runtime's memoryLimit of 512MB/],
   ] as const) {
@@ -274,8 +294,6 @@ describe("runtimes-file: what a runtime becomes", () => {
 
   for (const [settings, entry] of [
     [{ permissions: { network: { allowedHosts: ["localhost"] } } }, "permissions.network.allowedHosts"],
-    [{ permissions: { system: { allowedCommands: ["git"], maxProcesses: 2 } } }, "permissions.system.allowedCommands"],
-    [{ permissions: { fileSystem: { execute: ["bin/x"] } } }, "permissions.fileSystem.execute"],
     [{ permissions: { fileSystem: { write: [{ path: "out", persist: true }] } } }, "permissions.fileSystem.write"],
     [{ packages: ["jq"] }, "packages"],
     [{ modules: ["lodash"] }, "modules"],
@@ -288,6 +306,26 @@ describe("runtimes-file: what a runtime becomes", () => {
       assert.match(unavailable[0]!, new RegExp(`^${entry.replaceAll(".", "\\.")}: .*(leave it empty|outputFiles)$`));
     });
   }
+
+  it("has an image with exactly the commands and helpers that it grants, and Node without asking", () => {
+    const settings = {
+      packages: ["jq", "git"],
+      permissions: {
+        fileSystem: { execute: ["/usr/lib/git-core"] },
+        system: { allowedCommands: ["node", "jq", "git", "jq"], maxProcesses: 4 },
+      },
+    };
+    const { image, permissions } = parseRuntimes(JSON.stringify({ runtimes: { node: settings } }), FILE).runtimes.get("node")!;
+    assert.deepEqual(image.executables, ["/usr/lib/git-core", "git", "jq"]);
+    assert.deepEqual(findUnsupported(permissions), []);
+  });
+
+  it("may bring packages for their data, and processes for Node alone", () => {
+    for (const settings of [{ packages: ["tzdata"] }, { permissions: { system: { allowedCommands: ["node"], maxProcesses: 2 } } }]) {
+      const { image } = parseRuntimes(JSON.stringify({ runtimes: { node: settings } }), FILE).runtimes.get("node")!;
+      assert.deepEqual(image.executables, []);
+    }
+  });
 
   for (const [version, major, warning] of [
     ["24", 24],

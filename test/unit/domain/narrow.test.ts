@@ -4,7 +4,8 @@ import fc from "fast-check";
 
 import { AppError } from "../../../src/domain/errors.ts";
 import { narrow } from "../../../src/domain/narrow.ts";
-import { narrowPermissions, normalizePermissions } from "../../../src/domain/permissions.ts";
+import { narrowPermissions } from "../../../src/domain/narrow-permissions.ts";
+import { normalizePermissions } from "../../../src/domain/permissions.ts";
 import type { Permissions, PermissionsInput } from "../../../src/domain/permissions.ts";
 import { requestOf, runtimeOf } from "../support/policies.ts";
 
@@ -23,7 +24,8 @@ const HOSTS = [
   "10.0.0.1",
 ];
 const PORTS = Array.from({ length: 12 }, (_, index) => index + 1);
-const COMMANDS = ["ls", "git", "git push"];
+const COMMANDS = ["ls", "git", "git-push"];
+const EXECUTABLES = ["/usr/a", "/usr/a/b", "/usr/ab"];
 
 const covers = (folder: string, path: string): boolean => {
   const [outer, inner] = [folder === "." ? [] : folder.split("/"), path.split("/")];
@@ -50,12 +52,12 @@ function abilities({ fileSystem, network, system }: Permissions): Set<string> {
       able.add(`write ${path}`);
       if (entry.persist) able.add(`keep ${path}`);
     }
-    if (fileSystem.execute.some((entry) => covers(entry, path))) able.add(`execute ${path}`);
   }
   for (const host of HOSTS) if (network.allowedHosts.some((entry) => reaches(entry, host))) able.add(`reach ${host}`);
   for (const port of PORTS)
     if (network.allowedPorts.some(({ first, last }) => first <= port && port <= last)) able.add(`connect to ${port}`);
   if (network.loopback) able.add("use TCP on its loopback");
+  for (const file of EXECUTABLES) if (fileSystem.execute.some((entry) => covers(entry, file))) able.add(`execute ${file}`);
   for (const command of COMMANDS) if (system.allowedCommands.includes(command)) able.add(`run ${command}`);
   for (let count = 1; count <= system.maxProcesses; count += 1) able.add(`have ${count} processes`);
   return able;
@@ -74,7 +76,7 @@ const anyPermissions = fc.record(
       {
         read: few(fc.oneof(path, fc.record({ path, snapshot: fc.boolean() }))),
         write: few(fc.oneof(path, fc.record({ path, persist: fc.boolean() }))),
-        execute: few(path),
+        execute: few(fc.constantFrom(...EXECUTABLES)),
       },
       { requiredKeys: [] },
     ),
@@ -102,7 +104,7 @@ const partOf = (permissions: Permissions): fc.Arbitrary<PermissionsInput> => {
     fileSystem: fc.record({
       read: some(permissions.fileSystem.read, (entry) => inside(entry.path)),
       write: some(permissions.fileSystem.write, (entry) => inside(entry.path)),
-      execute: some(permissions.fileSystem.execute, inside),
+      execute: fc.subarray([...permissions.fileSystem.execute]),
     }),
     network: fc.record({
       allowedHosts: fc.subarray([...permissions.network.allowedHosts]),
@@ -175,6 +177,15 @@ describe("narrow: a request's permissions", () => {
   });
 });
 
+describe("narrow: commands", () => {
+  const runtime = runtimeOf({ packages: ["git"], permissions: { system: { allowedCommands: ["git", "jq"], maxProcesses: 4 } } });
+
+  it("may name the runtime itself, which nobody grants", () => {
+    const { system } = narrow(runtime, requestOf({ permissions: { system: { allowedCommands: ["node", "jq"] } } })).permissions;
+    assert.deepEqual(system, { allowedCommands: ["node", "jq"], maxProcesses: 4 });
+  });
+});
+
 describe("narrow: TCP on the loopback", () => {
   const runtime = runtimeOf({ permissions: { network: { loopback: true } } });
   for (const [network, loopback] of [
@@ -192,8 +203,9 @@ describe("narrow: TCP on the loopback", () => {
 
 describe("narrow: what a request may not ask for", () => {
   const runtime = runtimeOf({
+    packages: ["git"],
     permissions: {
-      fileSystem: { read: ["data"], write: ["temp"], execute: ["bin/tool"] },
+      fileSystem: { read: ["data"], write: ["temp"], execute: ["/usr/lib/git-core", "/usr/lib/x/tool"] },
       network: { allowedHosts: ["*.example.com"], allowedPorts: ["8000-8010"] },
       system: { allowedCommands: ["git"], maxProcesses: 2 },
     },
@@ -218,7 +230,13 @@ describe("narrow: what a request may not ask for", () => {
       "permissions.fileSystem.write.0",
       /what is written to "temp" cannot be kept/,
     ],
-    [{ fileSystem: { execute: ["bin"] } }, "permissions.fileSystem.execute.0", /does not let programs execute "bin"/],
+    [{ fileSystem: { execute: ["/usr/lib"] } }, "permissions.fileSystem.execute.0", /does not let programs execute "\/usr\/lib"/],
+    [{ fileSystem: { execute: ["/usr/lib/git"] } }, "permissions.fileSystem.execute.0", /does not let programs execute/],
+    [
+      { fileSystem: { execute: ["/usr/lib/x/tool", "/usr/lib/git-core/git-daemon"] } },
+      "permissions.fileSystem.execute.1",
+      /^"\/usr\/lib\/git-core\/git-daemon" lies in "\/usr\/lib\/git-core", which a request keeps whole or leaves out/,
+    ],
     [{ network: { allowedHosts: ["example.com"] } }, "permissions.network.allowedHosts.0", /does not let programs reach "example.com"/],
     [{ network: { allowedHosts: ["*.com"] } }, "permissions.network.allowedHosts.0", /reach "\*\.com"/],
     [{ network: { allowedHosts: ["api.example.com", "evilexample.com"] } }, "permissions.network.allowedHosts.1", /"evilexample.com"/],

@@ -25,7 +25,7 @@ describe("permissions: the normal form", () => {
       fileSystem: {
         read: ["./data/**", { path: "config/", snapshot: true }],
         write: ["./temp//x", { path: "out", persist: true }],
-        execute: ["./bin/./tool"],
+        execute: ["/usr/./lib//git-core/**"],
       },
     });
     assert.deepEqual(fileSystem, {
@@ -37,7 +37,7 @@ describe("permissions: the normal form", () => {
         { path: "temp/x", persist: false },
         { path: "out", persist: true },
       ],
-      execute: ["bin/tool"],
+      execute: ["/usr/lib/git-core"],
     });
   });
 
@@ -88,7 +88,26 @@ describe("permissions: the normal form", () => {
       /^fileSystem\.read\.1: the path "\.\.\/etc" contains "\.\."; a path stays inside the workspace$/,
     ],
     ["an absolute path", { fileSystem: { write: ["/tmp"] } }, /^fileSystem\.write\.0: the path "\/tmp" is absolute; give a path relative/],
-    ["an executable that leads out", { fileSystem: { execute: ["bin/../../sh"] } }, /^fileSystem\.execute\.0: the path .* contains "\.\."/],
+    [
+      "an executable that leads out",
+      { fileSystem: { execute: ["/usr/lib/x/../y"] } },
+      /^fileSystem\.execute\.0: the path .* contains "\.\."/,
+    ],
+    [
+      "an executable of the workspace",
+      { fileSystem: { execute: ["/usr/lib/x", "./tool"] } },
+      /^fileSystem\.execute\.1: the path "\.\/tool" is relative; .*"\/usr\/lib\/git-core"\. Nothing in the workspace can be executed$/,
+    ],
+    [
+      "a command with a path",
+      { system: { allowedCommands: ["git", "/usr/bin/jq"] } },
+      /^system\.allowedCommands\.1: the command "\/usr\/bin\/jq" is a path; write the name alone, or name the file in fileSystem\.execute$/,
+    ],
+    [
+      "a command with arguments",
+      { system: { allowedCommands: ["git push"] } },
+      /the command "git push" holds a blank; write the name alone/,
+    ],
     [
       "a writable workspace",
       { fileSystem: { write: ["."] } },

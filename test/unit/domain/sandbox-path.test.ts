@@ -3,7 +3,7 @@ import path from "node:path";
 
 import fc from "fast-check";
 
-import { checkPolicyPath, checkWorkspacePath, isWithin, overlap, quotePath } from "../../../src/domain/sandbox-path.ts";
+import { checkImagePath, checkPolicyPath, checkWorkspacePath, isWithin, overlap, quotePath } from "../../../src/domain/sandbox-path.ts";
 
 const NASTY = [
   "..",
@@ -127,6 +127,42 @@ describe("sandbox-path: workspace paths", () => {
     assert.deepEqual(checkPolicyPath("**"), { ok: true, path: "." });
     for (const text of ["/**", "../**", "/data/**"]) assert.equal(checkPolicyPath(text).ok, false, text);
   });
+});
+
+describe("sandbox-path: a path in the image", () => {
+  for (const [written, normal] of [
+    ["/usr/lib/git-core", "/usr/lib/git-core"],
+    ["/usr//lib/./git-core/", "/usr/lib/git-core"],
+    ["/usr/lib/git-core/**", "/usr/lib/git-core"],
+    ["/tmpl/x", "/tmpl/x"],
+  ] as const) {
+    it(`takes ${written} as ${normal}`, () => {
+      assert.deepEqual(checkImagePath(written), { ok: true, path: normal });
+    });
+  }
+
+  for (const [written, problem] of [
+    ["", /is empty/],
+    ["bin/tool", /is relative; give the absolute path/],
+    ["./tool", /Nothing in the workspace can be executed/],
+    ["/", /is the whole image/],
+    ["/**", /is the whole image/],
+    ["/usr/../bin", /contains "\.\."/],
+    ["/usr/bin\\x", /backslash/],
+    ["/usr/\0", /control character/],
+    ["/workspace/temp/tool", /lies in \/workspace, where nothing can be executed/],
+    ["/proc/self/exe", /lies in \/proc/],
+    ["/dev/fd", /lies in \/dev/],
+    ["/opt/code-mode", /lies in \/opt\/code-mode/],
+    [`/${"a".repeat(256)}`, /a name longer than 255 bytes/],
+    [`/${"a/".repeat(513)}`, /longer than 1024 bytes/],
+  ] as const) {
+    it(`refuses ${shown(written)}: ${problem.source}`, () => {
+      const check = checkImagePath(written);
+      assert.ok(!check.ok);
+      assert.match(check.problem, problem);
+    });
+  }
 });
 
 describe("sandbox-path: a path in quotes", () => {
