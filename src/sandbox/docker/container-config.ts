@@ -5,7 +5,10 @@
 import type Docker from "dockerode";
 
 import { SANDBOX_PATHS } from "../../bridge/protocol.ts";
+import { executablesOf } from "../../domain/commands.ts";
+import type { Permissions } from "../../domain/permissions.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
+import type { ExecutableGroups } from "./image/executable-groups.ts";
 import { compileSeccomp } from "./seccomp.ts";
 import type { Architecture } from "./seccomp.ts";
 
@@ -18,6 +21,8 @@ export interface BoundDirectory {
 export interface ContainerInputs {
   readonly policy: EffectivePolicy;
   readonly imageId: string;
+  /** The groups that make what the image has executable. */
+  readonly executableGroups: ExecutableGroups;
   readonly architecture: Architecture;
   /** The execution's own user and group id. */
   readonly uid: number;
@@ -121,6 +126,7 @@ export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreat
     Tty: false,
     HostConfig: {
       CapDrop: ["ALL"],
+      GroupAdd: grantedGroups(permissions, inputs.executableGroups).map(String),
       SecurityOpt: ["no-new-privileges:true", `seccomp=${JSON.stringify(seccomp)}`],
       ReadonlyRootfs: true,
       Privileged: false,
@@ -159,6 +165,22 @@ export function compileContainer(inputs: ContainerInputs): Docker.ContainerCreat
       ...(policy.engineRuntime === undefined ? {} : { Runtime: policy.engineRuntime }),
     },
   };
+}
+
+/**
+ * The groups of exactly what the permissions grant, sorted. Every other executable file of the image can be neither executed nor read:
+ * it belongs to root and a group of its own, and its mode has nothing for others. Without a second process there is nothing to start one
+ * in, so nothing is granted.
+ */
+export function grantedGroups(permissions: Permissions, groups: ExecutableGroups): number[] {
+  if (permissions.system.maxProcesses === 1) return [];
+  const granted = executablesOf(permissions).flatMap((entry) => {
+    const ofEntry = groups.get(entry);
+    // An image is made for the entries of its runtime, and a request can only leave some out.
+    if (ofEntry === undefined) throw new Error(`the image has no groups for ${entry}`);
+    return ofEntry;
+  });
+  return [...new Set(granted)].sort((a, b) => a - b);
 }
 
 /**

@@ -113,6 +113,7 @@ export class DockerSandboxProvider implements SandboxProvider {
     const options = compileContainer({
       policy,
       imageId: image.id,
+      executableGroups: image.groups,
       architecture,
       uid: lease.uid,
       labels: { ...labels, [LABEL.kind]: "sandbox", [LABEL.execution]: executionId },

@@ -166,11 +166,15 @@ export class DockerSandbox implements Sandbox {
   }
 }
 
+/** Where commands are: Node's folder, and those of Debian's packages. */
+const COMMAND_PATH = "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin";
+
 /** What every program finds in its environment; a request can override it. Nothing of the host's or the service's is in it. */
 function standardEnvironment({ permissions }: EffectivePolicy): Record<string, string> {
   const [writable] = permissions.fileSystem.write;
   const folder = writable === undefined ? SANDBOX_PATHS.workspace : `${SANDBOX_PATHS.workspace}/${writable.path}`;
-  return { HOME: folder, TMPDIR: folder, LANG: "C.UTF-8" };
+  const path = permissions.system.maxProcesses === 1 ? {} : { PATH: COMMAND_PATH };
+  return { HOME: folder, TMPDIR: folder, LANG: "C.UTF-8", ...path };
 }
 
 const SKIP_REASONS: Readonly<Record<"not_a_file" | "over_limit" | "unreadable", (policy: EffectivePolicy) => string>> = {

@@ -46,6 +46,7 @@ export async function sandboxOptions(command: readonly string[], imageId: string
   const options = compileContainer({
     policy: policyOf({ permissions: { fileSystem: { write: ["./temp"] } }, ...settings }),
     imageId,
+    executableGroups: new Map(),
     architecture: await engineArchitecture(docker),
     uid: UID,
     labels: {},

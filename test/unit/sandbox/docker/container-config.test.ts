@@ -17,6 +17,7 @@ const compiled = (
   const options = compileContainer({
     policy: policyOf(settings, request),
     imageId: "sha256:image",
+    executableGroups: new Map(),
     architecture: "amd64",
     uid: 20_007,
     labels: LABELS,
@@ -47,6 +48,7 @@ describe("container-config: the hardening that every container has", () => {
 
   for (const [flag, value] of [
     ["CapDrop", ["ALL"]],
+    ["GroupAdd", []],
     ["ReadonlyRootfs", true],
     ["Privileged", false],
     ["NetworkMode", "none"],
@@ -83,7 +85,6 @@ describe("container-config: the hardening that every container has", () => {
     "ExtraHosts",
     "Dns",
     "OomKillDisable",
-    "GroupAdd",
     "CgroupParent",
     "Runtime",
     "ShmSize",
@@ -180,6 +181,44 @@ describe("container-config: mounts", () => {
       compiled({ permissions: { fileSystem: { write: ["temp"] } } }, { permissions: { fileSystem: { write: [] } } }).HostConfig.Tmpfs,
       {},
     );
+  });
+});
+
+describe("container-config: commands", () => {
+  const SETTINGS = {
+    packages: ["git", "jq"],
+    permissions: {
+      fileSystem: { execute: ["/usr/lib/git-core"] },
+      system: { allowedCommands: ["node", "jq", "git"], maxProcesses: 4 },
+    },
+  };
+  const executableGroups = new Map([
+    ["git", [60_701]],
+    ["jq", [60_702]],
+    ["/usr/lib/git-core", [60_711, 60_701, 60_704]],
+    ["curl", [60_703]],
+  ]);
+  const groupsOf = (request: object): unknown => compiled(SETTINGS, request, { executableGroups }).HostConfig.GroupAdd;
+
+  it("bring the groups of what is granted, each once, and no other", () => {
+    assert.deepEqual(groupsOf({}), ["60701", "60702", "60704", "60711"]);
+  });
+
+  for (const [system, execute, groups] of [
+    [{ allowedCommands: ["jq"] }, [], ["60702"]],
+    [{ allowedCommands: ["jq"] }, undefined, ["60701", "60702", "60704", "60711"]],
+    [{ allowedCommands: ["node"] }, [], []],
+    [{ allowedCommands: [] }, [], []],
+    [{ maxProcesses: 1 }, undefined, []],
+  ] as const) {
+    it(`of a request with ${JSON.stringify({ ...system, execute })} bring ${groups.join(", ") || "none"}`, () => {
+      const fileSystem = execute === undefined ? {} : { execute };
+      assert.deepEqual(groupsOf({ permissions: { system, fileSystem } }), groups);
+    });
+  }
+
+  it("that the image knows nothing of start no container", () => {
+    assert.throws(() => compiled(SETTINGS), /the image has no groups for jq/);
   });
 });
 
