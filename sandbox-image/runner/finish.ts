@@ -1,5 +1,5 @@
 /**
- * The last thing that the runner does: result, output files, marker. All of it synchronous, so that nothing of the program runs
+ * The last thing that the runner does: the end of all other processes, result, output files, marker. All of it synchronous, so that nothing of the program runs
  * in between. Every step is bounded in time; a service that is gone is no reason to stay.
  */
 
@@ -7,11 +7,14 @@ import type { CloseParams, CollectParams } from "../../src/bridge/protocol.ts";
 import type { Connection } from "./connection.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { Buffer, now, stringifyJson } from "./intrinsics.ts";
+import { endOtherProcesses } from "./other-processes.ts";
 import { archiveOutputFiles } from "./output-files.ts";
 import { writeFully } from "./sync-io.ts";
 
 const SOCKET_TIMEOUT_MS = 10_000;
 const MARKER_TIMEOUT_MS = 2_000;
+/** For processes that are killed already: a little when the machine is busy. */
+const OTHERS_TIMEOUT_MS = 2_000;
 const OUTPUT_FDS = [1, 2] as const;
 
 export interface Outcome {
@@ -31,6 +34,7 @@ export interface FinishDeps {
 
 export function finish({ connection, workspace, unblockOutput }: FinishDeps, outcome: Outcome): void {
   connection.takeOver();
+  endOtherProcesses(now() + OTHERS_TIMEOUT_MS);
   const { result, error, exitCode } = outcome;
   const params = `{"result":${result},"error":${stringifyJson(error)},"exitCode":${exitCode}}`;
   const isSent = connection.sendJson(`{"jsonrpc":"2.0","method":"finished","params":${params}}`, now() + SOCKET_TIMEOUT_MS);

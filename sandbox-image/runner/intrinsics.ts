@@ -7,6 +7,7 @@
 
 import { Buffer } from "node:buffer";
 import fs from "node:fs";
+import process from "node:process";
 import util from "node:util";
 
 export { Buffer };
@@ -42,6 +43,8 @@ export const functionToString = Function.prototype.toString;
 export const forEachOfMap = Map.prototype.forEach;
 export const forEachOfSet = Set.prototype.forEach;
 /* eslint-enable @typescript-eslint/unbound-method */
+
+export const killProcess = process.kill.bind(process);
 
 const { wait } = Atomics;
 const neverNotified = new Int32Array(new SharedArrayBuffer(4));
