@@ -30,7 +30,10 @@ export type Architecture = "amd64" | "arm64";
 
 const ABI: Readonly<Record<Architecture, string>> = { amd64: "SCMP_ARCH_X86_64", arm64: "SCMP_ARCH_AARCH64" };
 
+/** In place of an error: the call is not made, and its caller does not learn of it. */
+const SUCCESS = 0;
 const ENOSYS = 38;
+const EOPNOTSUPP = 95;
 
 /** `prctl` options. PR_SET_DUMPABLE is not among them: the unreadable runtime must stay without core dumps and /proc/self/mem. */
 const PRCTL_OPTIONS = {
@@ -64,6 +67,12 @@ const FCNTL_LOCKS = { F_SETLK: 6, F_SETLKW: 7 } as const;
 
 /** Answered with success and not made: what a program writes is in memory, and on a mounted folder each would make the host's disk work. */
 const SYNC_CALLS = ["fdatasync", "fsync", "sync_file_range"] as const;
+
+/**
+ * Setting extended attributes and access lists fails as on a file system that has none: on that, commands that keep a file's modes set
+ * the plain ones. EPERM would make `cp -a` fail.
+ */
+const ATTRIBUTE_CALLS = ["fremovexattr", "fsetxattr", "lremovexattr", "lsetxattr", "removexattr", "setxattr"] as const;
 
 /** `ioctl` requests. TIOCSTI and the like are not among them. */
 const IOCTL_REQUESTS = {
@@ -139,10 +148,10 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
   const { architecture, processes, tcp } = options;
   const allow = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule =>
     args.length === 0 ? { names, action: "SCMP_ACT_ALLOW" } : { names, action: "SCMP_ACT_ALLOW", args };
-  const pretend = (names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule => ({
+  const answer = (errnoRet: number, names: readonly string[], ...args: NonNullable<Rule["args"]>): Rule => ({
     names,
     action: "SCMP_ACT_ERRNO",
-    errnoRet: 0,
+    errnoRet,
     ...(args.length === 0 ? {} : { args }),
   });
   const clone =
@@ -157,12 +166,13 @@ export function compileSeccomp(options: { architecture: Architecture; processes:
       ...Object.entries(SEND_CALLS).map(([name, flags]) => allow([name], masked(flags, MSG_OOB, 0))),
       allow(["mmap"], masked(3, MAP_HUGETLB, 0)),
       ...clone,
-      { names: ["clone3"], action: "SCMP_ACT_ERRNO", errnoRet: ENOSYS },
+      answer(ENOSYS, ["clone3"]),
       // Limits can be read, not set: a core limit of zero is less than the one that is in force, see container-config.ts.
       allow(["prlimit64"], equal(2, 0)),
       ...Object.values(FCNTL_COMMANDS).map((command) => allow(["fcntl"], equal(1, command))),
-      ...(processes === "one" ? Object.values(FCNTL_LOCKS).map((command) => pretend(["fcntl"], equal(1, command))) : []),
-      pretend(SYNC_CALLS),
+      ...(processes === "one" ? Object.values(FCNTL_LOCKS).map((command) => answer(SUCCESS, ["fcntl"], equal(1, command))) : []),
+      answer(SUCCESS, SYNC_CALLS),
+      answer(EOPNOTSUPP, ATTRIBUTE_CALLS),
       ...Object.values(PRCTL_OPTIONS).map((option) => allow(["prctl"], equal(0, option))),
       ...Object.values(IOCTL_REQUESTS).map((request) => allow(["ioctl"], equal(1, request))),
       ...[...UNIX_SOCKETS, ...(tcp ? TCP_SOCKETS : [])].map(([family, type, protocol]) =>

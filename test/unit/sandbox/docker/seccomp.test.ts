@@ -132,12 +132,6 @@ const FORBIDDEN = [
   "setfsuid",
   "setfsgid",
   "capset",
-  "setxattr",
-  "lsetxattr",
-  "fsetxattr",
-  "removexattr",
-  "lremovexattr",
-  "fremovexattr",
   "settimeofday",
   "clock_settime",
   "clock_adjtime",
@@ -244,6 +238,15 @@ describe("seccomp: resource limits", () => {
       assert.equal(decide(profile, "prlimit64", [0n, 4n, 0n, 0x7ffd_0000n]), "allow");
       for (const limit of [1n, 0x7ffd_0000n, 1n << 32n]) assert.equal(decide(profile, "prlimit64", [0n, 4n, limit]), 1);
       assert.equal(decide(profile, "setrlimit", [4n]), 1);
+    }
+  });
+});
+
+describe("seccomp: extended attributes", () => {
+  it("cannot be set, as on a file system that has none", () => {
+    for (const { profile } of PROFILES) {
+      for (const call of ["setxattr", "lsetxattr", "fsetxattr", "removexattr", "lremovexattr", "fremovexattr"])
+        assert.equal(decide(profile, call), 95, call);
     }
   });
 });
