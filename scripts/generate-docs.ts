@@ -88,6 +88,8 @@ const PROVEN_BY: Readonly<Record<string, string>> = {
   "read-only-root": "`/`, `/workspace` and the socket folder are mounted `ro`; writing to `/opt` fails",
   noexec: "`/workspace`, a writable folder and the socket folder are mounted `noexec,nosuid,nodev`",
   "unreadable-runtime": "Opening `/proc/self/mem` for writing and the binary for reading gets EACCES",
+  "granted-commands":
+    "Its groups are those of the commands that it was granted. Every file of the image that has an executable bit or a group is tried: but for Node, the loader and what was granted, executing it gets EACCES; reading it does too, but for granted scripts",
   "no-network": "`/proc/net/dev` lists `lo` alone",
   "own-user": "The user id is 1000 or above",
   "no-shared-memory": "`/dev/shm` is not mounted and cannot be written; `/dev/ptmx` cannot be opened",

@@ -10,8 +10,8 @@ import path from "node:path";
 import { imageKey } from "../domain/image-spec.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
-import { runCanary } from "../sandbox/docker/canary.ts";
-import type { LayerState } from "../sandbox/docker/canary.ts";
+import { canaryShapes, runCanary } from "../sandbox/docker/canary.ts";
+import type { CanaryShape, LayerState } from "../sandbox/docker/canary.ts";
 import { engineArchitecture } from "../sandbox/docker/image/architecture.ts";
 import type { UsableImage } from "../sandbox/docker/image/executable-groups.ts";
 import { openInstance } from "../sandbox/docker/open-instance.ts";
@@ -44,17 +44,13 @@ export interface Proof {
   readonly outcome: readonly LayerState[] | string;
 }
 
-type Shape = Pick<RuntimeDefinition, "image" | "engineRuntime">;
-
-const nameOf = ({ engineRuntime, image }: Shape): string =>
-  `Node ${image.nodeMajor}${engineRuntime === undefined ? "" : ` with ${engineRuntime}`}`;
-
-/** Each combination of Node line and engine runtime that a runtime has, once. */
-function shapesOf(runtimes: readonly RuntimeDefinition[]): Shape[] {
-  return [...new Map(runtimes.filter(({ unavailable }) => unavailable.length === 0).map((runtime) => [nameOf(runtime), runtime])).values()];
+/** The canaries of the runtimes, once those that runtimes share. */
+function shapesOf(runtimes: readonly RuntimeDefinition[]): CanaryShape[] {
+  const shapes = runtimes.filter(({ unavailable }) => unavailable.length === 0).flatMap(canaryShapes);
+  return [...new Map(shapes.map((shape) => [shape.key, shape])).values()];
 }
 
-async function prove(facts: Facts, images: ReadonlyMap<string, UsableImage>, shapes: readonly Shape[]): Promise<Proof[]> {
+async function prove(facts: Facts, images: ReadonlyMap<string, UsableImage>, shapes: readonly CanaryShape[]): Promise<Proof[]> {
   const { config } = facts;
   const failures: string[] = [];
   const cleanup = new CleanupStack({
@@ -73,8 +69,9 @@ async function prove(facts: Facts, images: ReadonlyMap<string, UsableImage>, sha
     remover.close();
     for (const shape of shapes) {
       const began = performance.now();
-      const outcome = await runCanary(provider, shape).catch(explainCanary);
-      proofs.push({ shape: nameOf(shape), tookMs: Math.round(performance.now() - began), outcome });
+      const groups = images.get(imageKey(shape.image))?.groups ?? new Map<string, number[]>();
+      const outcome = await runCanary(provider, shape, groups).catch(explainCanary);
+      proofs.push({ shape: shape.title, tookMs: Math.round(performance.now() - began), outcome });
     }
   } finally {
     await cleanup.close();

@@ -23,6 +23,19 @@ export const canaryReportSchema = z.strictObject({
   resourceLimits: z.record(z.string(), z.string()),
   memoryLimitBytes: z.number().nullable(),
   pidsLimit: z.number().nullable(),
+  /** Supplementary groups, the user's own left out. */
+  groups: z.array(z.int()),
+  /** Every file of the image that has an executable bit or a group of its own, by path. */
+  executables: z.record(
+    z.string(),
+    z.strictObject({
+      group: z.int(),
+      /** `ok`, `ELF` for machine code that could be read, or an error's code. */
+      read: z.string(),
+      /** `ok`, an error's code, or what the loader had to say. */
+      run: z.string(),
+    }),
+  ),
 });
 export type CanaryReport = z.infer<typeof canaryReportSchema>;
 
@@ -32,6 +45,10 @@ export interface CanaryExpectation {
   readonly pidsLimit: number;
   readonly writePath: string;
   readonly sysctls: Readonly<Record<string, string>>;
+  /** Whether it can start processes. */
+  readonly processes: "one" | "many";
+  /** The groups of the commands that it is granted. */
+  readonly groups: readonly number[];
 }
 
 export interface Layer {
@@ -54,6 +71,10 @@ const failsWith = (report: CanaryReport, attempt: string, codes: readonly string
 
 const firstProblem = (...problems: readonly (string | undefined)[]): string | undefined =>
   problems.find((problem) => problem !== undefined);
+
+const RUNTIME = "/usr/local/bin/node";
+/** Node and the C library's loader, which every process needs. */
+const isRuntime = (file: string): boolean => file === RUNTIME || /^\/usr\/lib[^.]*\/ld-linux[^/]*\.so\.\d+$/.test(file);
 
 /** Every layer, in the order in which the threat model lists them. */
 export const LAYERS: readonly Layer[] = [
@@ -89,7 +110,7 @@ export const LAYERS: readonly Layer[] = [
     title: "No new processes (maxProcesses 1)",
     required: true,
     stops: "fork bombs, background processes, running any other program",
-    check: (report) => failsWith(report, "spawn", ["EPERM"]),
+    check: (report, { processes }) => (processes === "one" ? failsWith(report, "spawn", ["EPERM"]) : undefined),
   },
   {
     id: "read-only-root",
@@ -125,6 +146,24 @@ export const LAYERS: readonly Layer[] = [
     stops: "overwriting the runtime's code through /proc/self/mem, core dumps",
     check: (report) =>
       firstProblem(failsWith(report, "open /proc/self/mem", ["EACCES", "EPERM"]), failsWith(report, "read the runtime", ["EACCES"])),
+  },
+  {
+    id: "granted-commands",
+    title: "Nothing to execute but what was granted",
+    required: true,
+    stops: "running a command that the policy leaves out, copying it, having the loader run it, overwriting a command's code",
+    check: ({ executables, groups }, expected) =>
+      firstProblem(
+        RUNTIME in executables ? undefined : "the files of the image were not looked at",
+        [...groups].sort().join() === [...expected.groups].sort().join() ? undefined : `its groups are ${groups.join(", ") || "none"}`,
+        ...Object.entries(executables).flatMap(([file, { group, read, run }]) => {
+          const isGranted = expected.groups.includes(group);
+          return [
+            isGranted || isRuntime(file) || run === "EACCES" ? undefined : `executing ${file}: expected EACCES, got ${run}`,
+            (isGranted ? read !== "ELF" : read === "EACCES") ? undefined : `reading ${file}: expected EACCES, got ${read}`,
+          ];
+        }),
+      ),
   },
   {
     id: "no-network",
@@ -196,3 +235,11 @@ export const LAYERS: readonly Layer[] = [
       report.pidsLimit === pidsLimit ? undefined : `the limit is ${report.pidsLimit ?? "unknown"}, not ${pidsLimit}`,
   },
 ];
+
+/** The granted commands of a canary that cannot be executed, each with the reason. That is no hole, but of no use either. */
+export function findBrokenCommands({ executables }: CanaryReport, { groups }: CanaryExpectation): string[] {
+  const granted = Object.entries(executables).filter(([, { group }]) => groups.includes(group));
+  const broken = granted.flatMap(([file, { run }]) => (run === "ok" ? [] : [`${file}: ${run}`]));
+  const found = new Set(granted.map(([, { group }]) => group));
+  return [...broken, ...groups.filter((group) => !found.has(group)).map((group) => `no file of the image has the group ${group}`)];
+}

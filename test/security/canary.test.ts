@@ -18,7 +18,7 @@ import type { ContainerChange } from "../helpers/proxy.ts";
 import { docker, makeTempFolder, TestService } from "../helpers/service.ts";
 import { recordAttack } from "./support/attack.ts";
 import { sandboxOptions, unrestrictedOptions } from "./support/container.ts";
-import { PROBE, probeImageId } from "./support/probe-image.ts";
+import { MASKED_GROUP, PROBE, probeImageId } from "./support/probe-image.ts";
 
 interface Case {
   /** The flag, by its name in the engine's API. */
@@ -88,6 +88,7 @@ const FILTER_LAYERS = ["seccomp", "one-process", "socket-memory"];
 
 const CASES: readonly Case[] = [
   without("CapDrop", "capabilities"),
+  withFlags("the group of a command", { GroupAdd: [String(MASKED_GROUP)] }, "granted-commands"),
   withFlags("one capability", { CapAdd: ["NET_BIND_SERVICE"] }, "capabilities"),
   withFlags("no filter", { SecurityOpt: [NO_NEW_PRIVILEGES, "seccomp=unconfined"] }, ...FILTER_LAYERS),
   withFlags("the engine's own filter", { SecurityOpt: [NO_NEW_PRIVILEGES] }, ...FILTER_LAYERS),
@@ -123,8 +124,13 @@ const CASES: readonly Case[] = [
     },
     layers: ["no-network"],
   },
-  // Root owns the runtime, so root can read it.
-  { flag: "User", title: "root as the user", change: (options) => void (options.User = "0:0"), layers: ["own-user", "unreadable-runtime"] },
+  {
+    flag: "User",
+    title: "root as the user",
+    change: (options) => void (options.User = "0:0"),
+    // Root owns the runtime and the loader, so root can read them.
+    layers: ["own-user", "unreadable-runtime", "granted-commands"],
+  },
 ];
 
 /** What the canary does not look at; docs/threat-model.md says so. Or what stops nothing by itself. */
@@ -219,11 +225,20 @@ describe("Security: canary", () => {
     const image = await readableRuntime();
     try {
       const missed = await layersMissed((options) => void (options.Image = image));
-      await record("an image whose runtime everybody can read", missed, ["unreadable-runtime"]);
-      assert.deepEqual(missed.layers, ["unreadable-runtime"], missed.problems.join("\n"));
+      const layers = ["unreadable-runtime", "granted-commands"];
+      await record("an image whose runtime everybody can read", missed, layers);
+      assert.deepEqual(missed.layers, layers, missed.problems.join("\n"));
     } finally {
       await docker.getImage(image).remove({ force: true });
     }
+  });
+
+  it("refuses a start with an image that has a program beside Node", async () => {
+    const image = await probeImageId();
+    const missed = await layersMissed((options) => void (options.Image = image));
+    await record("an image with a program beside Node", missed, ["granted-commands"]);
+    assert.deepEqual(missed.layers, ["granted-commands"], missed.problems.join("\n"));
+    assert.match(missed.problems.join(), /executing \/usr\/local\/bin\/probe: expected EACCES, got ok/);
   });
 
   it("needs no-new-privileges beside the filter: the engine starts nothing without", async () => {

@@ -19,7 +19,7 @@ import { docker, eventually, makeTempFolder } from "../helpers/service.ts";
 import { policyOf } from "../unit/support/policies.ts";
 import { attack } from "./support/attack.ts";
 import { runContainer, sandboxOptions, unrestrictedOptions } from "./support/container.ts";
-import { PROBE, probeImageId, probeProgram, UNREADABLE_PROBE } from "./support/probe-image.ts";
+import { MASKED_GROUP, PROBE, probeImageId, probeProgram, UNREADABLE_PROBE } from "./support/probe-image.ts";
 
 /** Flags of a container: those of the sandbox that are in force, and what the control has in their place. */
 type Flags = Partial<Docker.HostConfig> & { readonly User?: string };
@@ -93,6 +93,7 @@ const EXEC_MOUNTED: Isolated = {
       const { HostConfig } = compileContainer({
         policy: policyOf(),
         imageId: await probeImageId(),
+        executableGroups: new Map(),
         architecture: await engineArchitecture(docker),
         uid: 19_998,
         labels: {},
@@ -191,6 +192,9 @@ const SHARED_LIMITS: Isolated = {
   alone: () => beside("19997:19997"),
 };
 
+const masked = ({ GroupAdd }: Docker.HostConfig): Flags => ({ ...SOMEBODY, GroupAdd: GroupAdd! });
+const unmasked = (): Flags => ({ ...SOMEBODY, GroupAdd: [String(MASKED_GROUP)] });
+
 /** Every layer's attacks. A layer that is not here has no test, and fails. */
 const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
   capabilities: [byFlags("mount", "a mount", ({ CapDrop }) => ({ CapAdd: [], CapDrop: CapDrop! }), { gives: "EPERM" })],
@@ -216,6 +220,10 @@ const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
       gives: "EACCES",
     }),
     EXEC_MOUNTED,
+  ],
+  "granted-commands": [
+    byFlags("exec_masked", "a command without its group", masked, { control: unmasked, shows: "exit code 42", gives: "EACCES" }),
+    byFlags("read_masked", "reading a command", masked, { gives: "EACCES" }),
   ],
   "unreadable-runtime": [OVERWRITE, READ_RUNTIME, DUMP_UNREADABLE],
   "no-network": [CONNECT],

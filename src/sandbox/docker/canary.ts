@@ -1,12 +1,20 @@
 /**
- * The canary: one sandbox, started like any other, that reports from inside what is in force. The service is not ready before it.
+ * The canary: a sandbox, started like any other, that reports from inside what is in force. The service is not ready before it.
+ *
+ * The strictest one comes for each image and engine runtime. An image with commands gets two more, which can start processes: one
+ * that is granted no command, and must be able to neither execute nor read any, and one that is granted all, and must be able to
+ * execute each.
  */
 
 import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { newExecutionId } from "../../domain/ids.ts";
-import { canaryReportSchema, LAYERS } from "../layers.ts";
+import { describeImage, imageKey } from "../../domain/image-spec.ts";
+import { canaryReportSchema, findBrokenCommands, LAYERS } from "../layers.ts";
+import type { CanaryExpectation, CanaryReport } from "../layers.ts";
 import type { SandboxProvider } from "../ports.ts";
-import { SYSCTLS, THREADS_PER_PROCESS } from "./container-config.ts";
+import { CANARY_PROGRAM } from "./canary-program.ts";
+import { grantedGroups, SYSCTLS, THREADS_PER_PROCESS } from "./container-config.ts";
+import type { ExecutableGroups } from "./image/executable-groups.ts";
 
 /** The outcome for one layer; `problem` is absent when it is in force. */
 export interface LayerState {
@@ -45,69 +53,81 @@ const CANARY_POLICY: Omit<EffectivePolicy, "image" | "engineRuntime"> = {
   guards: { allowedModules: ["*"], denyCodeGeneration: false },
 };
 
-const CANARY_PROGRAM = `
-import { spawnSync } from "node:child_process";
-import dgram from "node:dgram";
-import fs from "node:fs";
-import net from "node:net";
-import os from "node:os";
-
-const errnoName = (errno) => Object.entries(os.constants.errno).find(([, value]) => value === Math.abs(errno))?.[0];
-const attempt = (action) => {
-  try {
-    const outcome = action();
-    return outcome?.error ? outcome.error.code : "ok";
-  } catch (error) {
-    return error.code === "ERR_SYSTEM_ERROR" ? errnoName(error.info.errno) : String(error.code ?? error.message);
-  }
-};
-const read = (file) => {
-  try {
-    return fs.readFileSync(file, "utf8");
-  } catch {
-    return null;
-  }
-};
-const number = (...files) => {
-  const text = files.map(read).find((content) => content !== null);
-  return text === undefined || text === null || text.trim() === "max" ? null : Number(text);
-};
-const mounts = {};
-for (const line of read("/proc/self/mounts").trim().split("\\n")) {
-  const [, target, , options] = line.split(" ");
-  mounts[target] = options.split(",");
+/** One canary. */
+export interface CanaryShape extends Pick<EffectivePolicy, "image" | "engineRuntime"> {
+  /** The same for canaries that would prove the same. */
+  readonly key: string;
+  readonly title: string;
+  /** Which commands of the image it may execute; `"none needed"` is the strictest shape, with a single process. */
+  readonly commands: "none needed" | "masked" | "granted";
 }
-return {
-  status: Object.fromEntries(read("/proc/self/status").trim().split("\\n").map((line) => line.split(/:\\s*/, 2))),
-  mounts,
-  attempts: {
-    "netlink socket": attempt(() => os.networkInterfaces()),
-    spawn: attempt(() => spawnSync(process.execPath, ["-v"])),
-    "write outside": attempt(() => fs.writeFileSync("/opt/canary", "x")),
-    "write /dev": attempt(() => fs.writeFileSync("/dev/shm/canary", "x")),
-    "open a terminal": attempt(() => fs.openSync("/dev/ptmx", "r+")),
-    "UDP socket": await new Promise((resolve) => dgram.createSocket("udp4").on("error", (error) => resolve(error.code)).bind(0, () => resolve("ok"))),
-    "TCP socket": await new Promise((resolve) => net.connect(1, "127.0.0.1").on("error", (error) => resolve(error.code)).on("connect", () => resolve("ok"))),
-    "open /proc/self/mem": attempt(() => fs.openSync("/proc/self/mem", "r+")),
-    "read the runtime": attempt(() => fs.openSync(process.execPath, "r")),
-  },
-  interfaces: read("/proc/net/dev").trim().split("\\n").slice(2).map((line) => line.split(":")[0].trim()),
-  uid: process.getuid(),
-  sysctls: Object.fromEntries(${JSON.stringify(Object.keys(SYSCTLS))}.map((name) => [name, (read("/proc/sys/" + name.replaceAll(".", "/")) ?? "").trim().replace(/\\s+/g, " ")])),
-  resourceLimits: Object.fromEntries(read("/proc/self/limits").trim().split("\\n").slice(1).map((line) => [line.slice(0, 26).trim(), line.slice(47, 68).trim()])),
-  memoryLimitBytes: number("/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"),
-  pidsLimit: number("/sys/fs/cgroup/pids.max", "/sys/fs/cgroup/pids/pids.max"),
-};
-`;
 
-/** Starts the canary and judges every layer. Throws when it cannot be run, with the reason. */
-export async function runCanary(provider: SandboxProvider, shape: Pick<EffectivePolicy, "image" | "engineRuntime">): Promise<LayerState[]> {
-  const policy: EffectivePolicy = { ...CANARY_POLICY, image: shape.image, engineRuntime: shape.engineRuntime };
+/** The canaries that prove a runtime. */
+export function canaryShapes({ engineRuntime, image }: Pick<EffectivePolicy, "image" | "engineRuntime">): CanaryShape[] {
+  const suffix = engineRuntime === undefined ? "" : ` with ${engineRuntime}`;
+  const shape = (commands: CanaryShape["commands"]): CanaryShape => ({
+    key: JSON.stringify([imageKey(image), engineRuntime, commands]),
+    title: `${describeImage(image)}${commands === "none needed" ? "" : `, commands ${commands}`}${suffix}`,
+    image,
+    engineRuntime,
+    commands,
+  });
+  return image.executables.length === 0 ? [shape("none needed")] : [shape("none needed"), shape("masked"), shape("granted")];
+}
+
+/** What a runtime grants is of no use. No hole. */
+export class BrokenCommandsError extends Error {
+  override readonly name = "BrokenCommandsError";
+}
+
+/**
+ * Starts the canary and judges every layer. Throws when it cannot be run, with the reason; a {@link BrokenCommandsError} when a granted
+ * command cannot.
+ */
+export async function runCanary(provider: SandboxProvider, shape: CanaryShape, executableGroups: ExecutableGroups): Promise<LayerState[]> {
+  const policy = policyOf(shape);
+  const report = await reportOf(provider, policy);
+  const { limits, permissions } = policy;
+  const expected: CanaryExpectation = {
+    memoryBytes: limits.memoryBytes,
+    pidsLimit: THREADS_PER_PROCESS * permissions.system.maxProcesses,
+    writePath: "/workspace/temp",
+    sysctls: SYSCTLS,
+    processes: processesOf(policy),
+    groups: grantedGroups(permissions, executableGroups),
+  };
+  const broken = findBrokenCommands(report, expected);
+  if (broken.length > 0) throw new BrokenCommandsError(`what was granted cannot be executed: ${broken.join("; ")}`);
+  return LAYERS.map(({ check, id, required, title }) => {
+    const problem = check(report, expected);
+    return problem === undefined ? { id, title, required } : { id, title, required, problem };
+  });
+}
+
+const processesOf = ({ permissions }: EffectivePolicy): "one" | "many" => (permissions.system.maxProcesses === 1 ? "one" : "many");
+
+function policyOf({ commands, engineRuntime, image }: CanaryShape): EffectivePolicy {
+  const { fileSystem, network } = CANARY_POLICY.permissions;
+  const granted = commands === "granted" ? image.executables : [];
+  const isPath = (entry: string): boolean => entry.startsWith("/");
+  return {
+    ...CANARY_POLICY,
+    image,
+    engineRuntime,
+    permissions: {
+      fileSystem: { ...fileSystem, execute: granted.filter(isPath) },
+      network,
+      system: { allowedCommands: granted.filter((entry) => !isPath(entry)), maxProcesses: commands === "none needed" ? 1 : 2 },
+    },
+  };
+}
+
+async function reportOf(provider: SandboxProvider, policy: EffectivePolicy): Promise<CanaryReport> {
   const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
   const stderr: Buffer[] = [];
   const sandbox = await provider.start(newExecutionId(), policy, signal);
   try {
-    const program = { code: CANARY_PROGRAM, files: [], stdin: "", args: [], env: {}, outputFiles: [] };
+    const program = { code: CANARY_PROGRAM, files: [], stdin: "", args: [processesOf(policy)], env: {}, outputFiles: [] };
     const sink = {
       stdout: () => undefined,
       stderr: (chunk: Buffer) => {
@@ -119,17 +139,7 @@ export async function runCanary(provider: SandboxProvider, shape: Pick<Effective
       const reason = end.kind === "finished" ? end.finished.error?.message : end.kind;
       throw new Error(`the canary ended unexpectedly (${reason ?? "no reason"}) ${Buffer.concat(stderr).toString("utf8").slice(0, 2000)}`);
     }
-    const report = canaryReportSchema.parse(end.finished.result);
-    const expected = {
-      memoryBytes: policy.limits.memoryBytes,
-      pidsLimit: THREADS_PER_PROCESS,
-      writePath: "/workspace/temp",
-      sysctls: SYSCTLS,
-    };
-    return LAYERS.map(({ check, id, required, title }) => {
-      const problem = check(report, expected);
-      return problem === undefined ? { id, title, required } : { id, title, required, problem };
-    });
+    return canaryReportSchema.parse(end.finished.result);
   } finally {
     await sandbox.dispose();
   }

@@ -7,8 +7,8 @@ import { StartupError } from "../../domain/errors.ts";
 import { imageKey } from "../../domain/image-spec.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import type { SandboxProvider } from "../ports.ts";
-import { runCanary } from "./canary.ts";
-import type { LayerState } from "./canary.ts";
+import { BrokenCommandsError, canaryShapes, runCanary } from "./canary.ts";
+import type { CanaryShape, LayerState } from "./canary.ts";
 import { engineStatus } from "./engine.ts";
 import type { UsableImage } from "./image/executable-groups.ts";
 
@@ -29,24 +29,33 @@ export class ProvenShapes {
   }
 
   /**
-   * Runs a canary for each shape that is not proven yet, and gives the runtimes, with those unavailable whose canary could not be run.
+   * Runs a canary for each shape that is not proven yet, and gives the runtimes, with those unavailable whose canaries could not be run.
    * Throws a {@link StartupError} when a required layer is not in force.
    */
   async prove({ images, provider, runtimes }: ProofOptions): Promise<Map<string, RuntimeDefinition>> {
     const failed = new Map<string, string>();
+    const proveOne = async (shape: CanaryShape, image: UsableImage): Promise<string[]> => {
+      const key = JSON.stringify([shape.key, image.id]);
+      if (!this.#proven.has(key) && !failed.has(key)) {
+        const outcome = await runCanary(provider, shape, image.groups).catch(explainCanary);
+        if (typeof outcome === "string") failed.set(key, outcome);
+        else this.#proven.set(key, refuseMissing(outcome));
+      }
+      const reason = failed.get(key);
+      return reason === undefined ? [] : [reason];
+    };
     const judged = new Map<string, RuntimeDefinition>();
     for (const [name, runtime] of runtimes) {
       judged.set(name, runtime);
       const image = images.get(imageKey(runtime.image));
       if (runtime.unavailable.length > 0 || image === undefined) continue;
-      const shape = JSON.stringify([runtime.image.nodeMajor, image.id, runtime.engineRuntime]);
-      if (!this.#proven.has(shape) && !failed.has(shape)) {
-        const outcome = await runCanary(provider, runtime).catch(explainCanary);
-        if (typeof outcome === "string") failed.set(shape, outcome);
-        else this.#proven.set(shape, refuseMissing(outcome));
-      }
-      const reason = failed.get(shape);
-      if (reason !== undefined) judged.set(name, { ...runtime, unavailable: [reason] });
+      // Those of one runtime at the same time. All are awaited, also when one says that a layer is missing: each holds a container.
+      const outcomes = await Promise.allSettled(canaryShapes(runtime).map((shape) => proveOne(shape, image)));
+      const reasons = outcomes.flatMap((outcome) => {
+        if (outcome.status === "rejected") throw outcome.reason;
+        return outcome.value;
+      });
+      if (reasons.length > 0) judged.set(name, { ...runtime, unavailable: [...new Set(reasons)] });
     }
     return judged;
   }
@@ -61,6 +70,7 @@ function refuseMissing(layers: LayerState[]): LayerState[] {
 
 /** Why a canary could not be run, for the operator. */
 export function explainCanary(error: unknown): string {
+  if (error instanceof BrokenCommandsError) return error.message;
   const causes: string[] = [];
   for (let current: unknown = error; current instanceof Error && causes.length < 5; current = current.cause) causes.push(current.message);
   const reason = causes.join(": ");

@@ -19,6 +19,9 @@ const SOURCES = path.join(import.meta.dirname, "probe");
 /** Where the probe is in its image. Everybody can read the first, nobody but root the second, like the runtime. */
 export const PROBE = "/usr/local/bin/probe";
 export const UNREADABLE_PROBE = "/usr/local/bin/probe-unreadable";
+/** Like a command of an image: nobody but root and its group can execute it, and nobody but root read it. */
+const MASKED_PROBE = "/usr/local/bin/probe-masked";
+export const MASKED_GROUP = 60_706;
 
 const tag = `code-mode-probe:${randomBytes(6).toString("hex")}`;
 let built: Promise<string> | undefined;
@@ -44,9 +47,14 @@ export async function systemCallNumbers(): Promise<Map<string, number>> {
 
 async function build(): Promise<string> {
   const content = await probeProgram();
-  const context = packContext(Buffer.from(`FROM ${await sandboxImageId()}\nCOPY rootfs/ /\n`), [
+  const dockerfile = `FROM ${await sandboxImageId()}
+COPY rootfs/ /
+COPY --chown=0:${MASKED_GROUP} rootfs${MASKED_PROBE} ${MASKED_PROBE}
+`;
+  const context = packContext(Buffer.from(dockerfile), [
     { type: "file", path: PROBE.slice(1), mode: 0o755, content },
     { type: "file", path: UNREADABLE_PROBE.slice(1), mode: 0o711, content },
+    { type: "file", path: MASKED_PROBE.slice(1), mode: 0o710, content },
   ]);
   await readEngineMessages(await docker.buildImage(context, { t: tag, rm: true, forcerm: true, version: "1" }));
   return (await docker.getImage(tag).inspect()).Id;

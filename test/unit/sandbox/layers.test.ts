@@ -1,14 +1,16 @@
 import assert from "node:assert/strict";
 
-import { canaryReportSchema, LAYERS } from "../../../src/sandbox/layers.ts";
-import type { CanaryReport } from "../../../src/sandbox/layers.ts";
+import { canaryReportSchema, findBrokenCommands, LAYERS } from "../../../src/sandbox/layers.ts";
+import type { CanaryExpectation, CanaryReport } from "../../../src/sandbox/layers.ts";
 
 const EXPECTED = {
   memoryBytes: 512 * 2 ** 20,
   pidsLimit: 64,
   writePath: "/workspace/temp",
   sysctls: { "net.ipv4.tcp_rmem": "1 2 3", "net.ipv4.tcp_wmem": "4 5 6" },
-};
+  processes: "one",
+  groups: [],
+} as const;
 const ZERO = "0000000000000000";
 const SAFE = ["rw", "nosuid", "nodev", "noexec"];
 const SAFE_MOUNT = ["ro", "nosuid", "nodev", "noexec"];
@@ -34,12 +36,18 @@ const SOUND: CanaryReport = {
   resourceLimits: { "Max core file size": "1", "Max msgqueue size": "0", "Max cpu time": "60" },
   memoryLimitBytes: EXPECTED.memoryBytes,
   pidsLimit: 64,
+  groups: [],
+  executables: {
+    "/usr/local/bin/node": { group: 0, read: "EACCES", run: "ok" },
+    "/usr/lib/ld-linux-x86-64.so.2": { group: 0, read: "EACCES", run: "ok" },
+    "/usr/bin/curl": { group: 60_708, read: "EACCES", run: "EACCES" },
+  },
 };
 
-const problemsOf = (report: CanaryReport): Record<string, string> =>
+const problemsOf = (report: CanaryReport, expected: CanaryExpectation = EXPECTED): Record<string, string> =>
   Object.fromEntries(
     LAYERS.flatMap((layer) =>
-      [layer.check(report, EXPECTED)].flatMap((problem) => (problem === undefined ? [] : [[layer.id, problem] as const])),
+      [layer.check(report, expected)].flatMap((problem) => (problem === undefined ? [] : [[layer.id, problem] as const])),
     ),
   );
 
@@ -53,7 +61,7 @@ describe("layers: of defence", () => {
     for (const { required, stops, title } of LAYERS) assert.ok(required && title.length > 3 && stops.length > 10, title);
   });
 
-  const { attempts, mounts, resourceLimits, status, sysctls } = SOUND;
+  const { attempts, executables, mounts, resourceLimits, status, sysctls } = SOUND;
   for (const [layer, broken, problem] of [
     ["capabilities", { status: { ...status, CapBnd: "00000000a80425fb" } }, "CapBnd is 00000000a80425fb"],
     ["capabilities", { status: { ...status, CapEff: "0000000000000001" } }, "CapEff is 0000000000000001"],
@@ -75,6 +83,27 @@ describe("layers: of defence", () => {
       "open /proc/self/mem: expected EACCES or EPERM, got ok",
     ],
     ["unreadable-runtime", { attempts: { ...attempts, "read the runtime": "ok" } }, "read the runtime: expected EACCES, got ok"],
+    ["granted-commands", { groups: [60_708] }, "its groups are 60708"],
+    [
+      "granted-commands",
+      { executables: { ...executables, "/usr/bin/curl": { group: 60_708, read: "EACCES", run: "ok" } } },
+      "executing /usr/bin/curl: expected EACCES, got ok",
+    ],
+    [
+      "granted-commands",
+      { executables: { ...executables, "/usr/bin/curl": { group: 60_708, read: "ELF", run: "EACCES" } } },
+      "reading /usr/bin/curl: expected EACCES, got ELF",
+    ],
+    [
+      "granted-commands",
+      { executables: { ...executables, "/usr/local/bin/node": { group: 0, read: "ELF", run: "ok" } } },
+      "reading /usr/local/bin/node: expected EACCES, got ELF",
+    ],
+    [
+      "granted-commands",
+      { executables: { ...executables, "/usr/lib/ld-linux/x": { group: 0, read: "EACCES", run: "ok" } } },
+      "executing /usr/lib/ld-linux/x: expected EACCES, got ok",
+    ],
     ["no-network", { interfaces: ["lo", "eth0"] }, "interfaces: lo, eth0"],
     ["own-user", { uid: 0 }, "runs as uid 0"],
     ["own-user", { uid: 999 }, "runs as uid 999"],
@@ -112,6 +141,8 @@ describe("layers: of defence", () => {
       resourceLimits: {},
       memoryLimitBytes: null,
       pidsLimit: null,
+      groups: [],
+      executables: {},
     });
     // No interface at all is as good as loopback alone.
     assert.deepEqual(
@@ -123,5 +154,31 @@ describe("layers: of defence", () => {
   it("are not read from a report of the wrong form", () => {
     for (const wrong of [{}, { ...SOUND, uid: "0" }, { ...SOUND, extra: 1 }, { ...SOUND, mounts: { "/": "ro" } }])
       assert.equal(canaryReportSchema.safeParse(wrong).success, false);
+  });
+});
+
+describe("layers: a canary that is granted commands", () => {
+  const expected = { ...EXPECTED, processes: "many", groups: [60_701, 60_702] } as const;
+  const executables = {
+    ...SOUND.executables,
+    "/usr/bin/jq": { group: 60_701, read: "EACCES", run: "ok" },
+    "/usr/bin/script": { group: 60_702, read: "ok", run: "ok" },
+  };
+  const report = { ...SOUND, groups: [60_702, 60_701], attempts: { ...SOUND.attempts, spawn: "ok" }, executables };
+
+  it("may start processes and execute them, and read scripts", () => {
+    assert.deepEqual(problemsOf(report, expected), {});
+    assert.deepEqual(findBrokenCommands(report, expected), []);
+  });
+
+  it("may read no machine code", () => {
+    const broken = { ...report, executables: { ...executables, "/usr/bin/jq": { group: 60_701, read: "ELF", run: "ok" } } };
+    assert.deepEqual(problemsOf(broken, expected), { "granted-commands": "reading /usr/bin/jq: expected EACCES, got ELF" });
+  });
+
+  it("names what it cannot execute, and a group without a file", () => {
+    const broken = { ...report, executables: { ...SOUND.executables, "/usr/bin/jq": { group: 60_701, read: "EACCES", run: "ENOENT" } } };
+    assert.deepEqual(problemsOf(broken, expected), {});
+    assert.deepEqual(findBrokenCommands(broken, expected), ["/usr/bin/jq: ENOENT", "no file of the image has the group 60702"]);
   });
 });

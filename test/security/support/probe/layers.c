@@ -31,6 +31,8 @@ ATTACK(set_user_id_program) {
 
 CALL(write_root, open("/opt/planted", O_WRONLY | O_CREAT | O_CLOEXEC, 0600))
 CALL(exec_mounted, exec_path("/mounted/probe"))
+CALL(exec_masked, exec_path("/usr/local/bin/probe-masked"))
+CALL(read_masked, open("/usr/local/bin/probe-masked", O_RDONLY | O_CLOEXEC))
 
 /* The code of this program is changed while it runs. A page that is not writable is written nevertheless. */
 static const volatile char target[] = "before";
