@@ -5,17 +5,20 @@
 
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
+import path from "node:path";
 
 import type { Logger } from "pino";
 
 import { compose } from "./compose.ts";
 import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
+import { KeyRing } from "./config/key-ring.ts";
 import { loadRuntimes } from "./config/runtimes-file.ts";
 import type { LoadedRuntimes } from "./config/runtimes-file.ts";
 import { Configuration } from "./configuration.ts";
 import type { ReloadOutcome } from "./configuration.ts";
 import { findHoles, openHoles } from "./doctor/known-holes.ts";
+import type { ApiKey } from "./domain/caller.ts";
 import { StartupError } from "./domain/errors.ts";
 import type { RuntimeManager } from "./execution/runtime-manager.ts";
 import { Authenticator } from "./http/authentication.ts";
@@ -60,7 +63,8 @@ export async function startApp(config: ServiceConfig, logger: Logger): Promise<A
 }
 
 async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStack): Promise<App> {
-  const refusal = refuseToListen(config);
+  const keyRing = await KeyRing.open({ settings: config, logger });
+  const refusal = refuseToListen(config.host, keyRing.keys !== undefined);
   if (refusal !== undefined) throw new StartupError([refusal]);
   const load = async (): Promise<LoadedRuntimes["runtimes"]> => {
     const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
@@ -70,14 +74,19 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const runtimes = await load();
 
   const { admission, manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
-  admission.isShared = config.keys.length > 1;
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
   const reloadRuntimes = async (): Promise<void> => {
     await sandboxes.replaceRuntimes(await load());
     manager.replaceRuntimes(sandboxes.runtimes);
   };
-  const configuration = new Configuration({ parts: [{ name: "runtimes.json", reload: reloadRuntimes }], logger });
+  const configuration = new Configuration({
+    parts: [
+      { name: "runtimes.json", reload: reloadRuntimes },
+      { name: path.basename(config.keysFile), reload: () => keyRing.reload() },
+    ],
+    logger,
+  });
   cleanup.defer("end a reload", () => configuration.close());
 
   const version = packageVersion();
@@ -87,9 +96,20 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     engine: sandboxes.engine,
     inForce: () => ({ images: sandboxes.images, layers: sandboxes.layers, configuration: configuration.status }),
     managerStatus: () => manager.status(),
+    callers: () => admission.callers(),
     knownHoles,
   });
-  const authenticator = new Authenticator(config.keys.map(({ key, name }) => ({ name, key, scopes: ["execute"] })));
+  const authenticator = new Authenticator(keyRing.keys);
+  const share = (keys: readonly ApiKey[]): void => {
+    admission.isShared = keys.filter(({ scopes }) => scopes.includes("execute")).length > 1;
+    warnOfUnknownRuntimes(keys, manager.runtimes, logger);
+  };
+  share(keyRing.keys ?? []);
+  keyRing.watch((keys) => {
+    authenticator.replace(keys);
+    share(keys);
+  });
+  cleanup.defer("look at the keys file no longer", () => keyRing.close());
   const http = createHttpApp({
     manager,
     health,
@@ -129,6 +149,15 @@ async function warnOfHoles({ components, version }: Sandboxes["engine"], logger:
       `the engine has known holes, by the versions of its parts: ${advisories.map(({ id }) => id).join(", ")}. See \`code-mode doctor\``,
     );
   return advisories;
+}
+
+/** A key can be made before its runtime. Until then it cannot use it, which is worth a line. */
+function warnOfUnknownRuntimes(keys: readonly ApiKey[], known: ReadonlyMap<string, unknown>, logger: Logger): void {
+  for (const { name, runtimes = [] } of keys) {
+    const unknown = runtimes.filter((runtime) => !known.has(runtime));
+    if (unknown.length > 0)
+      logger.warn({ key: name, runtimes: unknown }, `the key "${name}" names runtimes that are not there: ${unknown.join(", ")}`);
+  }
 }
 
 function listen(server: Server, { host, port }: ServiceConfig): Promise<string> {

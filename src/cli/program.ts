@@ -8,6 +8,7 @@ import type { Endings } from "./endings.ts";
 import { COMMON_EXIT_CODES, teach } from "./help.ts";
 import { buildImages, pruneImages } from "./image.ts";
 import { init } from "./init.ts";
+import { addKeys } from "./keys.ts";
 import { addRun } from "./run/command.ts";
 import { serve } from "./serve.ts";
 
@@ -33,6 +34,7 @@ export function createProgram(endings: Endings): Command {
   addInit(program, endings);
   addDoctor(program, endings);
   addImage(program, endings);
+  addKeys(program, endings);
   return program;
 }
 
@@ -53,7 +55,7 @@ function addServe(program: Command, { exitNow, onExit }: Endings): void {
       },
     ],
     exitCodes: [[0, "it was stopped"], ...COMMON_EXIT_CODES],
-    environment: ["CODE_MODE_HOST", "CODE_MODE_PORT", "CODE_MODE_CONFIG_DIR", "CODE_MODE_API_KEYS", "LOG_LEVEL"],
+    environment: ["CODE_MODE_HOST", "CODE_MODE_PORT", "CODE_MODE_CONFIG_DIR", "CODE_MODE_API_KEYS_FILE", "CODE_MODE_API_KEYS", "LOG_LEVEL"],
     more: "docs/configuration.md lists every variable.",
   });
 }

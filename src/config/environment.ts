@@ -8,6 +8,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
+import { ANONYMOUS } from "../domain/caller.ts";
 import { StartupError } from "../domain/errors.ts";
 import { packageRoot } from "../lib/package-info.ts";
 
@@ -73,11 +74,17 @@ const variables = {
       for (const [index, { key, name }] of keys.entries()) {
         const earlier = keys.slice(0, index);
         if (earlier.some((other) => other.name === name)) refuse(`the name "${name}" is given to two keys; each needs a name of its own`);
+        if (name === ANONYMOUS) refuse(`"${ANONYMOUS}" is who comes without a key; choose another name`);
         if (earlier.some((other) => other.key === key)) refuse(`the key of "${name}" is given twice`);
       }
       return keys;
     })
     .describe("Keys for a quick start: name:key pairs separated by commas. Each can execute, and sees its own executions"),
+  CODE_MODE_API_KEYS_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe("File of named keys with scopes and limits, see keys.md. Default: keys.json in the configuration folder, if it is there"),
   CODE_MODE_MAX_RUNNING: integer(1, 10_000).default(16).describe("Executions that run at once"),
   CODE_MODE_MAX_STARTING: integer(1, 1000).default(4).describe("Containers that start at once"),
   CODE_MODE_MAX_QUEUED: integer(0, 100_000).default(256).describe("Executions that wait for a slot; more get QUEUE_FULL"),
@@ -109,7 +116,11 @@ export interface ServiceConfig {
   readonly runtimesFile: string;
   readonly workspaceRoot: string;
   readonly stateDir: string;
+  /** The keys of the environment. */
   readonly keys: readonly QuickStartKey[];
+  readonly keysFile: string;
+  /** Whether the environment names the keys file: then it must be there. */
+  readonly keysFileIsNamed: boolean;
   readonly maxRunning: number;
   readonly maxStarting: number;
   readonly maxQueued: number;
@@ -122,11 +133,11 @@ export interface ServiceConfig {
 
 const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
 
-/** Why the service must not listen where the settings say; `undefined` when it may. */
-export function refuseToListen({ host, keys }: Pick<ServiceConfig, "host" | "keys">): string | undefined {
-  return keys.length > 0 || LOOPBACK.has(host)
+/** Why the service must not listen there; `undefined` when it may. */
+export function refuseToListen(host: string, hasKeys: boolean): string | undefined {
+  return hasKeys || LOOPBACK.has(host)
     ? undefined
-    : `environment: CODE_MODE_HOST: without keys the service listens on loopback only, not on ${host}. Set CODE_MODE_API_KEYS, or leave the host out.`;
+    : `environment: CODE_MODE_HOST: without keys the service listens on loopback only, not on ${host}. Make a key with \`code-mode keys add NAME\`, or set CODE_MODE_API_KEYS, or leave the host out.`;
 }
 
 interface EnvironmentOptions {
@@ -181,6 +192,8 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
       values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(env["HOME"] ?? homedir(), ".local", "state"), "code-mode"),
     ),
     keys: values.CODE_MODE_API_KEYS,
+    keysFile: path.resolve(cwd, values.CODE_MODE_API_KEYS_FILE ?? path.join(configDir, "keys.json")),
+    keysFileIsNamed: values.CODE_MODE_API_KEYS_FILE !== undefined,
     maxRunning: values.CODE_MODE_MAX_RUNNING,
     maxStarting: values.CODE_MODE_MAX_STARTING,
     maxQueued: values.CODE_MODE_MAX_QUEUED,

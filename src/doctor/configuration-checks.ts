@@ -5,6 +5,7 @@ import { access, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 
 import { readableSize } from "../domain/byte-size.ts";
+import type { LoadedKeys } from "../config/keys.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
 import { newInstanceId } from "../domain/ids.ts";
 import { findPathProblems } from "../sandbox/docker/configured-paths.ts";
@@ -48,7 +49,12 @@ export const configurationChecks = (facts: Facts, environmentProblems: readonly 
     },
   },
   { id: "configuration.state", title: "State folder", run: () => judgeStateFolder(facts.config.stateDir) },
-  { id: "configuration.listening", title: "Address and port", run: () => judgeListening(facts.config) },
+  { id: "configuration.keys", title: "Keys", run: async () => judgeKeys(await facts.keys.ask(), facts.config.keysFile) },
+  {
+    id: "configuration.listening",
+    title: "Address and port",
+    run: async () => judgeListening(facts.config, (await facts.keys.need()).keys?.length),
+  },
   {
     id: "configuration.memory",
     title: "Memory",
@@ -73,6 +79,16 @@ export function judgeAvailable({ runtimes }: LoadedRuntimes): Outcome {
     details: refused.flatMap(({ name, unavailable }) => unavailable.map((reason) => `${name}: ${reason}`)),
     remedy: "Leave out of runtimes.json what is not there yet. Until then requests for these runtimes are refused.",
   };
+}
+
+export function judgeKeys({ hasFile, keys, warnings }: LoadedKeys, file: string): Outcome {
+  if (keys === undefined) return { status: "ok", found: "none: whoever reaches the service can use it, and it listens on loopback only" };
+  const found = `${keys.length}${hasFile ? `, with those of ${file}` : ", from CODE_MODE_API_KEYS"}`;
+  if (keys.length === 0)
+    return { status: "warn", found: `${file} holds none: nobody gets in`, remedy: "Make one: code-mode keys add NAME" };
+  return warnings.length === 0
+    ? { status: "ok", found }
+    : { status: "warn", found, details: [...warnings], remedy: "Close the file to others: keys are for the service and its operator." };
 }
 
 export async function judgeStateFolder(folder: string): Promise<Outcome> {

@@ -14,11 +14,11 @@ const MAX_ANSWER_BYTES = 4096;
 /** Addresses that mean "all", and one of them to ask. */
 const REACHABLE: Readonly<Record<string, string>> = { "0.0.0.0": "127.0.0.1", "::": "::1" };
 
-export async function judgeListening(config: Pick<ServiceConfig, "host" | "keys" | "port">): Promise<Outcome> {
-  const { host, keys, port } = config;
-  const refusal = refuseToListen(config);
+/** `keys` is how many there are; `undefined` where keys were never set up. */
+export async function judgeListening({ host, port }: Pick<ServiceConfig, "host" | "port">, keys: number | undefined): Promise<Outcome> {
+  const refusal = refuseToListen(host, keys !== undefined);
   if (refusal !== undefined) return failWith([refusal]);
-  const guarded = keys.length === 0 ? "no keys" : `${keys.length} ${keys.length === 1 ? "key" : "keys"}`;
+  const guarded = keys === undefined ? "no keys" : keys === 0 ? "keys, but none is made" : `${keys} ${keys === 1 ? "key" : "keys"}`;
   if (port === 0) return { status: "ok", found: `${host}, a free port, ${guarded}` };
   const code = await tryToListen(host, port);
   switch (code) {

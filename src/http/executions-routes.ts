@@ -10,6 +10,7 @@ import { isExecutionId } from "../domain/ids.ts";
 import { summarize } from "../execution/execution-store.ts";
 import type { ExecutionRecord } from "../execution/execution-store.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
+import { requireScope } from "./authentication.ts";
 import type { Principal } from "./authentication.ts";
 import { limitBodies } from "./body-budget.ts";
 import { parseRequest } from "./errors.ts";
@@ -44,6 +45,7 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
   router
     .route("/")
     .post(
+      requireScope("execute"),
       requireJson,
       limitBodies(maxBodyBytes),
       express.json({ limit: maxBodyBytes, inflate: false, verify: refuseCrowdedText(maxFiles) }),

@@ -8,7 +8,7 @@ import type { Permissions } from "../domain/permissions.ts";
 import type { RuntimeDefinition } from "../domain/runtime.ts";
 import { findUnsupported } from "../domain/unsupported.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
-import type { Principal } from "./authentication.ts";
+import { principalOf } from "./authentication.ts";
 import { methodNotAllowed } from "./request-checks.ts";
 
 export const runtimeViewSchema = z.object({
@@ -30,8 +30,7 @@ export function runtimesRoutes(manager: RuntimeManager): Router {
   router
     .route("/")
     .get((_request, response) => {
-      const caller = response.locals["principal"] as Principal;
-      response.json({ runtimes: manager.runtimesFor(caller).map((runtime, index) => view(runtime, index === 0)) });
+      response.json({ runtimes: manager.runtimesFor(principalOf(response)).map((runtime, index) => view(runtime, index === 0)) });
     })
     .all(methodNotAllowed("GET"));
   return router;

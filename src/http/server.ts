@@ -12,7 +12,7 @@ import { AppError } from "../domain/errors.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Health } from "../observability/health.ts";
 import type { Authenticator } from "./authentication.ts";
-import { requireScope } from "./authentication.ts";
+import { requireKey, requireScope } from "./authentication.ts";
 import { handleErrors } from "./errors.ts";
 import { executionsRoutes } from "./executions-routes.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -58,8 +58,8 @@ export function createHttpApp(deps: HttpDeps): Express {
   app
     .route("/health")
     .get(async (request, response) => {
-      const known = authenticator.identify(request.headers.authorization) !== undefined;
-      const report = await (known ? health.detailed() : health.report());
+      const principal = authenticator.identify(request.headers.authorization);
+      const report = await (principal === undefined ? health.report() : health.detailed({ callers: principal.scopes.has("admin") }));
       response.status(report.status === "ok" ? 200 : 503).json(report);
     })
     .all(methodNotAllowed("GET"));
@@ -84,10 +84,11 @@ export function createHttpApp(deps: HttpDeps): Express {
     })
     .all(methodNotAllowed("GET"));
 
-  app.use("/v1", requireScope(authenticator, "execute"));
-  // Bodies are parsed after authentication, so that a stranger's megabytes are never read.
-  app.use("/v1/executions", executionsRoutes({ manager, maxBodyBytes }));
-  app.use("/v1/runtimes", runtimesRoutes(manager));
+  app.use("/v1", requireKey(authenticator));
+  // Bodies are parsed after authentication, so that a stranger's megabytes are never read. To start a program takes "execute".
+  const run = requireScope("execute", "admin");
+  app.use("/v1/executions", run, executionsRoutes({ manager, maxBodyBytes }));
+  app.use("/v1/runtimes", run, runtimesRoutes(manager));
 
   app.use((request) => {
     throw new AppError({ code: "NOT_FOUND", message: `There is nothing at ${request.path}. The API is described at /openapi.json.` });

@@ -1,5 +1,6 @@
 /** Whether the service can run code right now, and what it is made of. */
 
+import type { CallerStatus } from "../execution/admission.ts";
 import type { ManagerStatus } from "../execution/runtime-manager.ts";
 import { within } from "../lib/deadline.ts";
 
@@ -30,6 +31,8 @@ export interface HealthDeps {
   /** Advisories that are open, by the versions of the engine's parts. */
   readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];
   readonly managerStatus: () => ManagerStatus;
+  /** Those who run or wait. */
+  readonly callers: () => readonly CallerStatus[];
 }
 
 export interface HealthReport {
@@ -43,7 +46,7 @@ export interface DetailedHealthReport extends HealthReport {
   readonly layers: readonly LayerReport[];
   readonly configuration: ConfigurationReport;
   readonly knownHoles: HealthDeps["knownHoles"];
-  readonly executions: ManagerStatus;
+  readonly executions: ManagerStatus & { readonly callers?: readonly CallerStatus[] };
 }
 
 const PING_TIMEOUT_MS = 2000;
@@ -64,11 +67,11 @@ export class Health {
     return { status, version };
   }
 
-  /** In full, for those with a key. */
-  async detailed(): Promise<DetailedHealthReport> {
-    const { engine, inForce, knownHoles, managerStatus, version } = this.#deps;
+  /** In full, for those with a key; with what each of the callers has, for an admin. */
+  async detailed(show = { callers: false }): Promise<DetailedHealthReport> {
+    const { callers, engine, inForce, knownHoles, managerStatus, version } = this.#deps;
     const answers = await this.#engineAnswers();
-    const executions = managerStatus();
+    const executions = { ...managerStatus(), ...(show.callers ? { callers: callers() } : {}) };
     const status = answers && executions.accepting ? "ok" : "down";
     const { configuration, images, layers } = inForce();
     return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, executions };

@@ -11,6 +11,8 @@ export interface SandboxSettings {
   readonly dockerHost: string | undefined;
   readonly configDir: string;
   readonly runtimesFile: string;
+  /** It may lie outside of the configuration folder. */
+  readonly keysFile: string;
   readonly stateDir: string;
   readonly workspaceRoot: string;
 }
@@ -29,7 +31,7 @@ export async function findPathProblems(
   // The workspace may lie in the project's folder, as it does when the project runs from its sources.
   const places = {
     notContained: await realPaths([packageRoot, engineSocket]),
-    closed: await realPaths([config.configDir, config.stateDir]),
+    closed: await realPaths([config.configDir, config.stateDir, config.keysFile]),
   };
   const problems: string[] = [];
   for (const [name, runtime] of runtimes) {

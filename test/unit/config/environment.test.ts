@@ -32,6 +32,8 @@ describe("environment: the settings of the service", () => {
       workspaceRoot: path.join(packageRoot, "workspace"),
       stateDir: "/home/user/.local/state/code-mode",
       keys: [],
+      keysFile: path.join(packageRoot, "config", "keys.json"),
+      keysFileIsNamed: false,
       maxRunning: 16,
       maxStarting: 4,
       maxQueued: 256,
@@ -49,6 +51,7 @@ describe("environment: the settings of the service", () => {
       CODE_MODE_PORT: "0",
       CODE_MODE_ALLOWED_HOSTS: " code.example.com, ,other.example.com",
       CODE_MODE_CONFIG_DIR: "conf",
+      CODE_MODE_API_KEYS_FILE: "secret/keys.json",
       CODE_MODE_STATE_DIR: "../state",
       CODE_MODE_MAX_RUNNING: "1",
       CODE_MODE_MAX_STARTING: "2",
@@ -68,6 +71,8 @@ describe("environment: the settings of the service", () => {
       workspaceRoot: "/somewhere/workspace",
       stateDir: "/state",
       keys: [],
+      keysFile: "/somewhere/secret/keys.json",
+      keysFileIsNamed: true,
       maxRunning: 1,
       maxStarting: 2,
       maxQueued: 0,
@@ -149,6 +154,10 @@ describe("environment: keys that are given twice", () => {
       'environment: CODE_MODE_API_KEYS: the name "alice" is given to two keys; each needs a name of its own',
     ]);
     assert.match(problemsOf({ CODE_MODE_API_KEYS: `${A},default:${B}` })[0] ?? "", /the name "default" is given to two keys/);
+  });
+
+  it("are refused when one would bear the name of those without", () => {
+    assert.match(problemsOf({ CODE_MODE_API_KEYS: `anonymous:${A}` })[0] ?? "", /"anonymous" is who comes without a key/);
   });
 
   it("are refused when one key would have two names", () => {

@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { Outcome } from "../../../src/doctor/check.ts";
-import { judgeAvailable, judgeMemory, judgeStateFolder } from "../../../src/doctor/configuration-checks.ts";
+import { judgeAvailable, judgeKeys, judgeMemory, judgeStateFolder } from "../../../src/doctor/configuration-checks.ts";
 import {
   judgeAnswer,
   judgeCgroups,
@@ -27,6 +27,8 @@ import {
 } from "../../../src/doctor/host-checks.ts";
 import { judgeImages, judgeOlder } from "../../../src/doctor/image-checks.ts";
 import { judgeProofs } from "../../../src/doctor/sandbox-check.ts";
+import { hashKey } from "../../../src/domain/caller.ts";
+import type { ApiKey } from "../../../src/domain/caller.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
 import { plainImage } from "../../../src/domain/image-spec.ts";
 import { TimeoutError } from "../../../src/lib/deadline.ts";
@@ -64,6 +66,7 @@ const loaded = (...settings: readonly object[]) => ({
   runtimes: new Map(settings.map((more, index) => [`r${index}`, { ...runtimeOf(more), name: `r${index}` }])),
   warnings: [],
 });
+const ALICE: ApiKey = { name: "alice", sha256: hashKey("alice"), scopes: ["execute"] };
 const SPARE: SandboxImage = { id: "x", tags: ["t"], kind: "sandbox", nodeMajor: "24", baseHash: "b", sizeBytes: 2 ** 20 };
 const READY: FoundImage = { state: "ready", tag: "t", id: "x", nodeVersion: "24.1.0", groups: new Map() };
 const STALE: FoundImage = { state: "stale", tag: "t", message: "" };
@@ -124,6 +127,21 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["runtimes that can run", judgeAvailable(loaded({}, {})), "ok", /all 2 runtimes/],
   ["one that cannot", judgeAvailable(loaded({}, { packages: ["git"] })), "warn", /1 of 2.*r1: packages/],
   ["none that can", judgeAvailable(loaded({ packages: ["git"] })), "fail", /0 of 1/],
+  ["no keys", judgeKeys({ keys: undefined, hasFile: false, warnings: [] }, "keys.json"), "ok", /none: .* loopback only/],
+  [
+    "keys of the environment",
+    judgeKeys({ keys: [ALICE], hasFile: false, warnings: [] }, "keys.json"),
+    "ok",
+    /^1, from CODE_MODE_API_KEYS$/,
+  ],
+  ["keys of a file", judgeKeys({ keys: [ALICE], hasFile: true, warnings: [] }, "keys.json"), "ok", /^1, with those of keys\.json$/],
+  ["a file without keys", judgeKeys({ keys: [], hasFile: true, warnings: [] }, "keys.json"), "warn", /nobody gets in/],
+  [
+    "a keys file that others can read",
+    judgeKeys({ keys: [ALICE], hasFile: true, warnings: ["mode 0644"] }, "keys.json"),
+    "warn",
+    /mode 0644/,
+  ],
   ["memory that is there", judgeMemory(loaded({}), 16, 8 * 2 ** 30), "ok", /16 executions/],
   ["memory that is not", judgeMemory(loaded({}), 17, 8 * 2 ** 30), "warn", /CODE_MODE_MAX_RUNNING/],
   ["a state folder that is too long", judgeStateFolder(`/${"x".repeat(60)}`), "fail", /bytes too long/],

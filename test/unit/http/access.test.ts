@@ -3,14 +3,18 @@
 import assert from "node:assert/strict";
 import { connect } from "node:net";
 
-import { errorOf, HttpService } from "../support/http-service.ts";
-import type { ServiceOptions } from "../support/http-service.ts";
+import { SCOPES } from "../../../src/domain/caller.ts";
+import { errorOf, executionOf, hashed, HttpService } from "../support/http-service.ts";
+import type { ServiceOptions, TestKey } from "../support/http-service.ts";
+import { runtimeOf } from "../support/policies.ts";
 
 const ALICE = { Authorization: "Bearer alice-0123456789" };
 const KEYS = [
   { name: "alice", key: "alice-0123456789", scopes: ["execute"] },
   { name: "meter", key: "meter-0123456789", scopes: ["metrics"] },
-] as const;
+  ...SCOPES.map((scope) => ({ name: `${scope}-only`, key: `${scope}-only-0123456789`, scopes: [scope] })),
+  { name: "limited", key: "limited-0123456789", scopes: ["execute"], runtimes: ["third", "first", "gone"] },
+] as const satisfies TestKey[];
 
 describe("http access: Host and Origin", () => {
   let service: HttpService;
@@ -116,7 +120,7 @@ describe("http access: Host and Origin", () => {
 describe("http access: keys and scopes", () => {
   let service: HttpService;
   before(async () => {
-    service = await HttpService.start({ keys: KEYS });
+    service = await HttpService.start({ keys: KEYS, runtimes: ["first", "second", "third"].map((name) => ({ ...runtimeOf(), name })) });
   });
   after(() => service.close());
 
@@ -141,10 +145,80 @@ describe("http access: keys and scopes", () => {
     });
   }
 
-  it("a key without the scope gets 403 with its name", async () => {
-    const answer = await service.execute({}, { Authorization: "Bearer meter-0123456789" });
-    errorOf(answer, 403, "FORBIDDEN");
-    assert.equal(errorOf(answer, 403, "FORBIDDEN").message, 'The key "meter" lacks the scope "execute".');
+  /** What a key of one scope alone is answered: to start, to list, to see, to cancel, for the runtimes, for the details of health. */
+  for (const [scope, run, list, get, cancel, runtimes, details] of [
+    ["execute", 200, 200, 404, 404, 200, true],
+    ["admin", 403, 200, 200, 200, 200, true],
+    ["audit", 403, 403, 403, 403, 403, true],
+    ["metrics", 403, 403, 403, 403, 403, true],
+  ] as const) {
+    it(`a key with "${scope}" alone may do what the table in docs/keys.md says`, async () => {
+      const { id } = executionOf(await service.execute({}, ALICE));
+      const headers = { Authorization: `Bearer ${scope}-only-0123456789` };
+      const statuses = [
+        await service.execute({}, headers),
+        await service.send("/v1/executions", { headers }),
+        await service.send(`/v1/executions/${id}`, { headers }),
+        await service.send(`/v1/executions/${id}`, { method: "DELETE", headers }),
+        await service.send("/v1/runtimes", { headers }),
+      ].map(({ status }) => status);
+      assert.deepEqual(statuses, [run, list, get, cancel, runtimes]);
+      const health = (await service.send("/health", { headers })).json as { executions?: { callers?: unknown } };
+      assert.deepEqual([health.executions !== undefined, health.executions?.callers !== undefined], [details, scope === "admin"]);
+    });
+  }
+
+  it("a key without the scope gets 403 with its name and what it lacks, before its body is read", async () => {
+    const headers = { Authorization: "Bearer meter-0123456789" };
+    const posted = await service.send("/v1/executions", {
+      method: "POST",
+      headers: { ...headers, "Content-Type": "application/json" },
+      body: "{ no JSON",
+    });
+    assert.equal(errorOf(posted, 403, "FORBIDDEN").message, 'The key "meter" lacks the scope "execute" or "admin".');
+    const admin = await service.execute({}, { Authorization: "Bearer admin-only-0123456789" });
+    assert.equal(errorOf(admin, 403, "FORBIDDEN").message, 'The key "admin-only" lacks the scope "execute".');
+  });
+
+  it("a key with a list of runtimes sees and uses those alone", async () => {
+    const headers = { Authorization: "Bearer limited-0123456789" };
+    const { runtimes } = (await service.send("/v1/runtimes", { headers })).json as { runtimes: { name: string; default: boolean }[] };
+    assert.deepEqual(
+      runtimes.map(({ name, default: isDefault }) => [name, isDefault]),
+      [
+        ["third", true],
+        ["first", false],
+      ],
+    );
+    assert.equal(executionOf(await service.execute({}, headers)).runtime, "third");
+    const refused = errorOf(await service.execute({ runtime: "second" }, headers), 403, "FORBIDDEN");
+    assert.equal(refused.message, 'The key "limited" may not use the runtime "second". It may use: third, first.');
+  });
+
+  it("a key that is revoked is a stranger's from the next request on", async () => {
+    const own = await HttpService.start({ keys: KEYS });
+    try {
+      assert.equal((await own.execute({}, ALICE)).status, 200);
+      own.authenticator.replace(hashed(KEYS.filter(({ name }) => name !== "alice")));
+      const revoked = errorOf(await own.execute({}, ALICE), 401, "UNAUTHENTICATED");
+      const unknown = errorOf(await own.execute({}, { Authorization: "Bearer nobody-0123456789" }), 401, "UNAUTHENTICATED");
+      assert.equal(revoked.message, unknown.message, "nothing tells a revoked key from one that never was");
+      own.authenticator.replace([]);
+      for (const headers of [{}, ALICE]) errorOf(await own.execute({}, headers), 401, "UNAUTHENTICATED");
+    } finally {
+      await own.close();
+    }
+  });
+
+  it("strangers cannot fill the log: they are counted, and told of in a line at times", async () => {
+    const own = await HttpService.start({ keys: KEYS });
+    try {
+      for (let count = 0; count < 50; count += 1) await own.execute({}, { Authorization: "Bearer nobody-0123456789" });
+      const lines = own.log.filter(({ level, msg }) => level >= 40 && msg.includes("want of a key"));
+      assert.equal(lines.length, 1);
+    } finally {
+      await own.close();
+    }
   });
 
   it("a stranger's body is not read", async () => {

@@ -11,6 +11,7 @@ const healthOf = (more: Partial<HealthDeps>): Health =>
     knownHoles: [],
     inForce: () => ({ images: [], layers: [], configuration: { loadedAt: "2026-01-01T00:00:00.000Z" } }),
     managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
+    callers: () => [{ name: "alice", running: 1, queued: 2 }],
     ...more,
   });
 
@@ -26,6 +27,8 @@ describe("health: whether code can be run", () => {
       layers: [],
       executions: { accepting: true, running: 1, queued: 2 },
     });
+    const { executions } = await healthOf({}).detailed({ callers: true });
+    assert.deepEqual(executions.callers, [{ name: "alice", running: 1, queued: 2 }]);
     assert.deepEqual(await healthOf({}).report(), { status: "ok", version: "1.0.0" });
   });
 

@@ -9,6 +9,8 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import type { z } from "zod";
 
+import { hashKey } from "../../../src/domain/caller.ts";
+import type { ApiKey, Scope } from "../../../src/domain/caller.ts";
 import { executionSchema } from "../../../src/domain/execution.ts";
 import type { Execution } from "../../../src/domain/execution.ts";
 import type { RuntimeDefinition } from "../../../src/domain/runtime.ts";
@@ -18,7 +20,6 @@ import { ExecutionService } from "../../../src/execution/execution-service.ts";
 import { ExecutionStore } from "../../../src/execution/execution-store.ts";
 import { RuntimeManager } from "../../../src/execution/runtime-manager.ts";
 import { Authenticator } from "../../../src/http/authentication.ts";
-import type { ApiKey } from "../../../src/http/authentication.ts";
 import { errorBodySchema } from "../../../src/http/errors.ts";
 import { createHttpApp } from "../../../src/http/server.ts";
 import { Health } from "../../../src/observability/health.ts";
@@ -26,8 +27,16 @@ import { checkInputFiles } from "../../../src/sandbox/docker/workspace-folder.ts
 import { FakeSandboxes } from "./fake-sandboxes.ts";
 import { runtimeOf } from "./policies.ts";
 
+/** A key as tests write it. */
+export interface TestKey extends Omit<ApiKey, "sha256"> {
+  readonly key: string;
+  readonly scopes: readonly Scope[];
+}
+
+export const hashed = (keys: readonly TestKey[]): ApiKey[] => keys.map(({ key, ...rest }) => ({ ...rest, sha256: hashKey(key) }));
+
 export interface ServiceOptions {
-  readonly keys?: readonly ApiKey[];
+  readonly keys?: readonly TestKey[] | undefined;
   readonly allowedHosts?: readonly string[];
   readonly maxBodyBytes?: number;
   readonly limits?: Partial<AdmissionLimits>;
@@ -63,6 +72,7 @@ export class HttpService {
   readonly sandboxes = new FakeSandboxes();
   readonly log: LogLine[] = [];
   readonly manager: RuntimeManager;
+  readonly authenticator: Authenticator;
   readonly #server;
   readonly #requests = new Set<ClientRequest>();
   readonly #agent = new Agent({ keepAlive: true });
@@ -70,7 +80,7 @@ export class HttpService {
   constructor(options: ServiceOptions = {}) {
     const {
       allowedHosts = [],
-      keys = [],
+      keys,
       limits = {},
       maxBodyBytes = 100_000,
       pingEngine = () => Promise.resolve(),
@@ -97,10 +107,19 @@ export class HttpService {
         configuration: { loadedAt: "2026-01-01T00:00:00.000Z" },
       }),
       managerStatus: () => this.manager.status(),
+      callers: () => admission.callers(),
     });
-    const authenticator = new Authenticator(keys);
+    this.authenticator = new Authenticator(keys && hashed(keys));
     this.#server = createServer(
-      createHttpApp({ manager: this.manager, health, authenticator, allowedHosts, maxBodyBytes, version: "1.2.3", logger }),
+      createHttpApp({
+        manager: this.manager,
+        health,
+        authenticator: this.authenticator,
+        allowedHosts,
+        maxBodyBytes,
+        version: "1.2.3",
+        logger,
+      }),
     );
   }
 
