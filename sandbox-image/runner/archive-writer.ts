@@ -1,7 +1,7 @@
 /**
  * The bytes of a tar archive (ustar, with pax headers for what ustar cannot say): headers, padding, end.
  *
- * Regular files only, no owner, no time: the reader wants names and contents. Contents are the caller's to write.
+ * Regular files and folders only, no owner, no time: the reader wants names and contents. Contents are the caller's to write.
  */
 
 import { Buffer, byteLength } from "./intrinsics.ts";
@@ -12,24 +12,29 @@ const MAX_USTAR_SIZE = 0o77777777777;
 // eslint-disable-next-line no-control-regex -- ASCII is what a plain ustar name may hold
 const ASCII = /^[\u0000-\u007f]*$/;
 
-const TypeFlag = { file: "0", paxHeader: "x" } as const;
+const TypeFlag = { file: "0", folder: "5", paxHeader: "x" } as const;
 
 /** What ends an archive. */
 export const ARCHIVE_END: Uint8Array = Buffer.alloc(2 * BLOCK_BYTES);
 
 /** The header of a file, with a pax header in front where the name or the size needs one. */
-export function fileHeader(name: string, size: number): Uint8Array {
+export const fileHeader = (name: string, size: number): Uint8Array => header(name, size, TypeFlag.file);
+
+/** The header of a folder. Its content are entries of their own. */
+export const folderHeader = (name: string): Uint8Array => header(`${name}/`, 0, TypeFlag.folder);
+
+function header(name: string, size: number, type: string): Uint8Array {
   const records: string[] = [];
   if (byteLength(name) > MAX_USTAR_NAME_BYTES || !ASCII.test(name)) records.push(paxRecord("path", name));
   if (size > MAX_USTAR_SIZE) records.push(paxRecord("size", String(size)));
-  if (records.length === 0) return ustarBlock(name, size, TypeFlag.file);
+  if (records.length === 0) return ustarBlock(name, size, type);
 
   const pax = Buffer.from(records.join(""));
   return Buffer.concat([
     ustarBlock("pax", pax.byteLength, TypeFlag.paxHeader),
     pax,
     Buffer.alloc(paddingBytes(pax.byteLength)),
-    ustarBlock(name, size, TypeFlag.file),
+    ustarBlock(name, size, type),
   ]);
 }
 

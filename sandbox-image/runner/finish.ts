@@ -12,6 +12,8 @@ import { archiveOutputFiles } from "./output-files.ts";
 import { writeFully } from "./sync-io.ts";
 
 const SOCKET_TIMEOUT_MS = 10_000;
+/** For each piece of an archive. The service takes one when the one before is on a disk, and ends a program at its own deadline. */
+const PIECE_TIMEOUT_MS = 120_000;
 const MARKER_TIMEOUT_MS = 2_000;
 /** For processes that are killed already: a little when the machine is busy. */
 const OTHERS_TIMEOUT_MS = 2_000;
@@ -40,7 +42,7 @@ export function finish({ connection, workspace, unblockOutput }: FinishDeps, out
   const isSent = connection.sendJson(`{"jsonrpc":"2.0","method":"finished","params":${params}}`, now() + SOCKET_TIMEOUT_MS);
   const close = isSent ? receiveClose(connection) : undefined;
   if (close === undefined) return;
-  if (close.collect !== null) sendOutputFiles(connection, workspace, close.collect);
+  for (const collect of close.archives) sendArchive(connection, workspace, collect);
   unblockOutput();
   writeMarker(close.marker);
 }
@@ -55,13 +57,13 @@ function receiveClose(connection: Connection): CloseParams | undefined {
   }
 }
 
-function sendOutputFiles(connection: Connection, workspace: string, collect: CollectParams): void {
+function sendArchive(connection: Connection, workspace: string, collect: CollectParams): void {
   const write = (piece: Uint8Array): void => {
-    if (!connection.sendArchive(piece, now() + SOCKET_TIMEOUT_MS)) throw new Error("the service does not read");
+    if (!connection.sendArchive(piece, now() + PIECE_TIMEOUT_MS)) throw new Error("the service does not read");
   };
   const params = archiveOutputFiles(workspace, collect, { write });
   write(Buffer.alloc(0));
-  connection.send({ method: "archived", params }, now() + SOCKET_TIMEOUT_MS);
+  connection.send({ method: "archived", params }, now() + PIECE_TIMEOUT_MS);
 }
 
 function writeMarker(marker: string): void {

@@ -1,27 +1,39 @@
 /**
- * Sends the program's output files as one archive: regular files below the writable directories whose path matches a pattern.
+ * Sends files that the program left as one archive: regular files below the writable directories whose path matches a pattern, and
+ * the folders that they lie in, where these are asked for.
  *
- * Follows no link. What matches and is not sent is reported. The program may have left worker threads that go on writing: a file is
- * sent with the size it had when it was opened, cut or padded with zeros.
+ * Follows no link. What matches and is not sent is reported, and counted without a cap. The program may have left worker threads that
+ * go on writing: a file is sent with the size it had when it was opened, cut or padded with zeros.
  */
 
-import { matchesPattern } from "../../src/bridge/path-pattern.ts";
+import { compilePattern, matchesPattern } from "../../src/bridge/path-pattern.ts";
+import type { PathPattern } from "../../src/bridge/path-pattern.ts";
 import type { Archived, CollectParams } from "../../src/bridge/protocol.ts";
-import { ARCHIVE_END, fileHeader, paddingBytes } from "./archive-writer.ts";
-import { Buffer, closeSync, fsConstants, fstatSync, lstatSync, openSync, readdirSync, readSync } from "./intrinsics.ts";
+import { ARCHIVE_END, fileHeader, folderHeader, paddingBytes } from "./archive-writer.ts";
+import {
+  Buffer,
+  byteLength,
+  closeSync,
+  fsConstants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readSync,
+  stringifyJson,
+} from "./intrinsics.ts";
 
 /** Large enough that small files share a frame, since the service counts frames. */
 const PIECE_BYTES = 262_144;
-const MAX_ENTRIES = 100_000;
-const MAX_DEPTH = 64;
 /** As the protocol's schema has it. */
 const MAX_SKIPPED = 1000;
 const MAX_SKIPPED_PATH_CHARS = 4096;
-/** Keeps the report well below the cap on a frame, whatever the names. */
-const MAX_SKIPPED_CHARS = 262_144;
+/** As JSON: keeps the report well below the cap on a frame, whatever the names. */
+const MAX_SKIPPED_BYTES = 262_144;
 
 // Non-blocking, so that a FIFO that took a file's place is opened at once and then refused.
 const READ_FILE = fsConstants.O_RDONLY | fsConstants.O_NOFOLLOW | fsConstants.O_NONBLOCK;
+const NO_PADDING = Buffer.alloc(512);
 
 type SkipReason = Archived["skipped"][number]["reason"];
 
@@ -38,77 +50,84 @@ export function archiveOutputFiles(workspace: string, collect: CollectParams, si
 class OutputFiles {
   readonly #workspace: string;
   readonly #collect: CollectParams;
+  readonly #patterns: readonly PathPattern[];
   readonly #archive: BufferedSink;
   readonly #skipped: Archived["skipped"] = [];
-  #skippedChars = 0;
+  readonly #counts: Archived["counts"] = { not_a_file: 0, over_limit: 0, unreadable: 0 };
+  #skippedBytes = 0;
   #entries = 0;
-  #files = 0;
   #bytes = 0;
 
   constructor(workspace: string, collect: CollectParams, sink: ArchiveSink) {
     this.#workspace = workspace;
     this.#collect = collect;
+    this.#patterns = collect.patterns.map(compilePattern);
     this.#archive = new BufferedSink(sink);
   }
 
   run(): Archived {
-    for (const root of outermost(this.#collect.roots)) this.#walk(root, 0);
+    for (const root of outermost(this.#collect.roots)) this.#walk(root);
     this.#archive.write(ARCHIVE_END);
     this.#archive.flush();
-    return { skipped: this.#skipped };
+    return { skipped: this.#skipped, counts: this.#counts };
   }
 
-  #walk(folder: string, depth: number): void {
-    let names: string[];
+  #walk(folder: string): void {
+    let entries: Listed[];
     try {
-      // The root itself could have been replaced by a link, too.
-      if (!lstatSync(this.#absolute(folder)).isDirectory()) return;
-      names = readdirSync(this.#absolute(folder)).sort();
-    } catch {
-      if (this.#matches(folder)) this.#skip(folder, 0, "unreadable");
-      return;
-    }
-    for (const name of names) {
-      this.#entries += 1;
-      if (this.#entries > MAX_ENTRIES || depth > MAX_DEPTH) {
-        this.#skip(folder, 0, "over_limit");
+      // Somebody may have put a link in its place: in that of a root, too.
+      const found = lstatSync(this.#absolute(folder));
+      if (!found.isDirectory()) {
+        this.#skip(folder, 0, "not_a_file");
         return;
       }
-      this.#visit(folder === "" ? name : `${folder}/${name}`, depth);
+      entries = readdirSync(this.#absolute(folder), { withFileTypes: true });
+    } catch {
+      // Whatever matches in it is not sent.
+      this.#skip(folder, 0, "unreadable");
+      return;
     }
+    for (const entry of sorted(entries)) this.#visit(folder === "" ? entry.name : `${folder}/${entry.name}`, entry);
   }
 
-  #visit(path: string, depth: number): void {
-    const found = lstatSync(this.#absolute(path), { throwIfNoEntry: false });
-    if (found === undefined) {
-      // Listed and not there: gone since, or a name that is no UTF-8.
-      if (this.#matches(path)) this.#skip(path, 0, "unreadable");
-    } else if (found.isDirectory()) this.#walk(path, depth + 1);
-    else if (this.#matches(path)) {
-      if (found.isFile()) this.#send(path);
+  #visit(path: string, entry: Listed): void {
+    if (entry.isDirectory()) {
+      if (this.#collect.folders) this.#sendFolder(path);
+      this.#walk(path);
+    } else if (this.#matches(path)) {
+      if (entry.isFile()) this.#sendFile(path);
       else this.#skip(path, 0, "not_a_file");
     }
   }
 
-  #send(path: string): void {
+  #sendFolder(path: string): void {
+    if (this.#entries >= this.#collect.maxFiles) this.#skip(path, 0, "over_limit");
+    else {
+      this.#entries += 1;
+      this.#archive.write(folderHeader(path));
+    }
+  }
+
+  #sendFile(path: string): void {
     let fd: number;
     try {
       fd = openSync(this.#absolute(path), READ_FILE);
     } catch {
+      // Listed and not there: gone since, or a name that is no UTF-8. Or not to be read.
       this.#skip(path, 0, "unreadable");
       return;
     }
     try {
       const info = fstatSync(fd);
       if (!info.isFile()) this.#skip(path, 0, "not_a_file");
-      else if (this.#files >= this.#collect.maxFiles || this.#bytes + info.size > this.#collect.maxBytes) {
+      else if (this.#entries >= this.#collect.maxFiles || this.#bytes + info.size > this.#collect.maxBytes) {
         this.#skip(path, info.size, "over_limit");
       } else {
-        this.#files += 1;
+        this.#entries += 1;
         this.#bytes += info.size;
         this.#archive.write(fileHeader(path, info.size));
         this.#archive.writeFrom(fd, info.size);
-        this.#archive.write(Buffer.alloc(paddingBytes(info.size)));
+        this.#archive.write(NO_PADDING.subarray(0, paddingBytes(info.size)));
       }
     } finally {
       closeSync(fd);
@@ -116,20 +135,32 @@ class OutputFiles {
   }
 
   #skip(path: string, sizeBytes: number, reason: SkipReason): void {
-    const reported = path.slice(0, MAX_SKIPPED_PATH_CHARS);
-    if (this.#skipped.length >= MAX_SKIPPED || this.#skippedChars + reported.length > MAX_SKIPPED_CHARS) return;
-    this.#skippedChars += reported.length;
-    this.#skipped.push({ path: reported, sizeBytes, reason });
+    this.#counts[reason] += 1;
+    if (this.#skipped.length >= MAX_SKIPPED) return;
+    const entry = { path: path.slice(0, MAX_SKIPPED_PATH_CHARS), sizeBytes, reason };
+    const bytes = byteLength(stringifyJson(entry)) + 1;
+    if (this.#skippedBytes + bytes > MAX_SKIPPED_BYTES) return;
+    this.#skippedBytes += bytes;
+    this.#skipped.push(entry);
   }
 
   #matches(path: string): boolean {
-    return this.#collect.patterns.some((pattern) => matchesPattern(pattern, path));
+    return matchesPattern(this.#patterns, path);
   }
 
   #absolute(path: string): string {
     return path === "" ? this.#workspace : `${this.#workspace}/${path}`;
   }
 }
+
+/** An entry of a folder, with its kind as the folder tells it. */
+interface Listed {
+  readonly name: string;
+  isDirectory(): boolean;
+  isFile(): boolean;
+}
+
+const sorted = (entries: Listed[]): Listed[] => entries.sort((a, b) => (a.name < b.name ? -1 : a.name > b.name ? 1 : 0));
 
 /** Collects small writes into pieces. */
 class BufferedSink {

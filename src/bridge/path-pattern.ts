@@ -10,18 +10,26 @@ export interface StepBudget {
   left: number;
 }
 
-/** True when a relative path with `/` between segments matches. */
-export function matchesPattern(pattern: string, path: string, steps: StepBudget = { left: Infinity }): boolean {
-  return matchGreedily(segmentsOf(pattern), segmentsOf(path), {
+/** A pattern that was taken apart, so that this is done once and not for each path. */
+export type PathPattern = readonly string[];
+
+export const compilePattern = (pattern: string): PathPattern => segmentsOf(pattern);
+
+/** True when a relative path with `/` between segments matches one of the patterns. */
+export function matchesPattern(patterns: readonly PathPattern[], path: string, steps: StepBudget = { left: Infinity }): boolean {
+  const segments = segmentsOf(path);
+  const matching: Matching = {
     isWildcard: (segment) => segment === "**",
     matches: (segment, name) => matchesSegment(segment, name, steps),
     steps,
-  });
+  };
+  return patterns.some((pattern) => matchGreedily(pattern, segments, matching));
 }
 
 const segmentsOf = (path: string): string[] => path.split("/").filter((segment) => segment !== "" && segment !== ".");
 
 function matchesSegment(pattern: string, name: string, steps: StepBudget): boolean {
+  if (!pattern.includes("*")) return pattern === name;
   return matchGreedily(pattern, name, { isWildcard: (character) => character === "*", matches: (a, b) => a === b, steps });
 }
 

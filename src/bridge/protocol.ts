@@ -6,7 +6,7 @@
  *     service → execute                     the caller's code, files, arguments, environment
  *     runner → finished                     what the program came to; the first one counts, a second one is a violation
  *     service → close                       the marker that ends the output streams, and which files to send
- *     runner → archive frames, `archived`   the output files as one tar stream, if any were asked for
+ *     runner → archive frames, `archived`   files as a tar stream; once for each archive that the `close` asks for
  *     then the runner writes the marker to fds 1 and 2 and exits
  *
  * From the `execute` on, everything that comes from the runner is hostile input: the program has full control of that end.
@@ -88,30 +88,32 @@ export type Finished = z.infer<typeof finishedSchema>;
 export interface CloseParams {
   /** Written to fds 1 and 2 after the program's last byte; random, and unknown in the sandbox before. */
   readonly marker: string;
-  readonly collect: CollectParams | null;
+  /** The archives to send before that, in this order. */
+  readonly archives: readonly CollectParams[];
 }
 
-/** Which output files to send back. All paths are relative to the workspace and checked by the service. */
+/** Which files an archive is to hold. All paths are relative to the workspace and checked by the service. */
 export interface CollectParams {
   /** The writable directories; nothing else is walked. */
   readonly roots: readonly string[];
   /** Path patterns: `*` within a segment, `**` across segments. A file is sent when one of them matches. */
   readonly patterns: readonly string[];
+  /** The folders below the roots are entries of their own, empty ones too. */
+  readonly folders: boolean;
+  /** Cap on the files, and on the folders if they are entries, together. */
   readonly maxFiles: number;
   /** Cap on the contents together, bytes. */
   readonly maxBytes: number;
 }
 
+export const SKIP_REASONS = ["not_a_file", "over_limit", "unreadable"] as const;
+const count = z.int().nonnegative();
+
 /** `archived`, from the runner, after the last archive frame: what matched and was left out. */
 export const archivedSchema = z.strictObject({
-  skipped: z
-    .array(
-      z.strictObject({
-        path: z.string().max(4096),
-        sizeBytes: z.int().nonnegative(),
-        reason: z.enum(["not_a_file", "over_limit", "unreadable"]),
-      }),
-    )
-    .max(1000),
+  /** The first of them. */
+  skipped: z.array(z.strictObject({ path: z.string().max(4096), sizeBytes: count, reason: z.enum(SKIP_REASONS) })).max(1000),
+  /** All of them, by reason. */
+  counts: z.strictObject({ not_a_file: count, over_limit: count, unreadable: count }),
 });
 export type Archived = z.infer<typeof archivedSchema>;

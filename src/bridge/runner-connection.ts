@@ -28,7 +28,8 @@ export interface RunnerConnectionLimits {
 export interface RunnerEvents {
   /** A request or notification; `respond` answers a request. The params are not checked yet. */
   message(method: string, params: unknown): void;
-  archiveChunk(chunk: Buffer): void;
+  /** Nothing more is read until the chunk is taken: a disk may be slower than a sandbox. */
+  archiveChunk(chunk: Buffer): Promise<void> | undefined;
   /** The connection is over. `violation` says what the peer did wrong, if it did. Called once. */
   ended(violation: string | undefined): void;
 }
@@ -57,6 +58,8 @@ export class RunnerConnection {
   #nextRequestId = 1;
   #resumeTimer: NodeJS.Timeout | undefined;
   #scheduled = false;
+  /** A chunk of an archive is being taken. */
+  #taking = false;
   /** Nothing more can come; what is buffered is still handled. */
   #hungUp = false;
   #closed = false;
@@ -124,7 +127,7 @@ export class RunnerConnection {
 
   /** Handles what is buffered, up to the share of one turn. Reading goes on when nothing whole is left. */
   #handleFrames(): void {
-    if (this.#closed) return;
+    if (this.#closed || this.#taking) return;
     try {
       for (let handled = 0; handled < FRAMES_PER_TURN; handled += 1) {
         const frame = this.#decoder.next();
@@ -135,8 +138,12 @@ export class RunnerConnection {
         }
         const verdict = this.#frames.take(1);
         if (verdict.kind === "spent") throw new FrameError("the sandbox sent more messages than an execution may");
-        this.#handle(frame);
+        const taken = this.#handle(frame);
         if (this.#isClosed()) return;
+        if (taken !== undefined) {
+          this.#goOnAfter(taken, verdict.kind === "pause" ? verdict.forMs : 0);
+          return;
+        }
         if (verdict.kind === "pause") {
           this.#pause(verdict.forMs);
           return;
@@ -153,6 +160,11 @@ export class RunnerConnection {
       this.#end(error instanceof FrameError || error instanceof SyntaxError ? error.message : "the sandbox sent a message that is none");
       return;
     }
+    this.#schedule();
+  }
+
+  /** Goes on in the next turn of the event loop. */
+  #schedule(): void {
     this.#socket.pause();
     if (this.#scheduled) return;
     this.#scheduled = true;
@@ -162,20 +174,36 @@ export class RunnerConnection {
     });
   }
 
-  #handle(frame: Frame): void {
-    if (frame.kind === FrameKind.archive) {
-      this.#events.archiveChunk(frame.payload);
-      return;
-    }
+  /** Reads nothing until a chunk of an archive is taken, and not before `pauseMs` are over. */
+  #goOnAfter(taken: Promise<void>, pauseMs: number): void {
+    this.#socket.pause();
+    this.#taking = true;
+    taken.then(
+      () => {
+        this.#taking = false;
+        if (this.#closed) return;
+        if (pauseMs > 0) this.#pause(pauseMs);
+        else this.#schedule();
+      },
+      () => {
+        this.#end("what the sandbox sent could not be taken");
+      },
+    );
+  }
+
+  /** Gives a promise when the frame takes time. */
+  #handle(frame: Frame): Promise<void> | undefined {
+    if (frame.kind === FrameKind.archive) return this.#events.archiveChunk(frame.payload);
     const message = messageSchema.parse(parseUntrustedJson(frame.payload, MESSAGE_CAPS.depth));
     if ("method" in message) {
       this.#events.message(message.method, message.params);
-      return;
+      return undefined;
     }
     const pending = this.#pending.get(message.id);
     if (pending === undefined) throw new FrameError("the sandbox answered a request that was not made");
     this.#pending.delete(message.id);
     pending.resolve(message.result);
+    return undefined;
   }
 
   #pause(forMs: number): void {

@@ -99,7 +99,7 @@ export class TarReader {
   #takeHeader(): void {
     const block = this.#block;
     this.#blockBytes = 0;
-    if (block.every((byte) => byte === 0)) {
+    if (block[0] === 0 && block.every((byte) => byte === 0)) {
       this.#over = true;
       return;
     }

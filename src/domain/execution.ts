@@ -114,6 +114,15 @@ const outputFileSchema = z.union([
 ]);
 export type OutputFile = z.infer<typeof outputFileSchema>;
 
+const persistedSchema = z.object({
+  files: z.int().describe("How many were kept"),
+  bytes: z.int(),
+  errors: z
+    .array(z.object({ path: z.string(), error: z.string() }))
+    .describe('What was not kept, and why; "*" stands for all, or for the rest'),
+});
+export type Persisted = z.infer<typeof persistedSchema>;
+
 const denialSchema = z.object({
   kind: z.enum(["network", "tool", "file", "process", "module"]),
   what: z.string(),
@@ -150,6 +159,7 @@ export const executionSchema = z.object({
   ),
   denials: z.array(denialSchema),
   files: z.array(outputFileSchema),
+  persisted: persistedSchema.nullable().describe("What was copied to the folders with persist; null where there is none"),
   usage: usageSchema,
   warm: z.boolean(),
   degraded: z.boolean(),

@@ -41,6 +41,13 @@ export const runtimeLimitsSchema = z.strictObject({
   inputFiles: z.int().min(0).max(100_000).optional().describe("How many files a request may bring; default 1000"),
   outputFiles: z.int().min(0).max(100_000).optional().describe("How many output files are returned; default 1000"),
   outputFileBytes: sized(0, 1024 * MIB, "Cap on the output files together; default 16MB"),
+  persistFiles: z
+    .int()
+    .min(0)
+    .max(100_000)
+    .optional()
+    .describe("How many files and folders of one execution are kept in the folders with persist; default 1000"),
+  persistBytes: sized(0, 1024 * MIB, "Cap on these files together; default 16MB"),
   tempBytes: sized(64 * KIB, 65_536 * MIB, "Size of each writable folder; counts towards the memory limit; default 64MB"),
   tempInodes: z.int().min(16).max(10_000_000).optional().describe("Files and folders in each writable folder; default 16384"),
   openFiles: z.int().min(64).max(1_048_576).optional().describe("Open files and sockets of the program; default 1024"),
@@ -69,6 +76,8 @@ export interface FixedLimits {
   readonly inputFiles: number;
   readonly outputFiles: number;
   readonly outputFileBytes: number;
+  readonly persistFiles: number;
+  readonly persistBytes: number;
   readonly tempBytes: number;
   readonly tempInodes: number;
   readonly openFiles: number;
@@ -109,6 +118,8 @@ export function compileLimits(timeoutMs: number, memoryBytes: number, input: Run
     inputFiles: input.inputFiles ?? 1000,
     outputFiles: input.outputFiles ?? 1000,
     outputFileBytes: input.outputFileBytes ?? 16 * MIB,
+    persistFiles: input.persistFiles ?? 1000,
+    persistBytes: input.persistBytes ?? 16 * MIB,
     tempBytes: input.tempBytes ?? 64 * MIB,
     tempInodes: input.tempInodes ?? 16_384,
     openFiles: input.openFiles ?? 1024,

@@ -6,14 +6,9 @@
 import type { Permissions } from "./permissions.ts";
 
 /** The entries that cannot be enforced yet, each with what to do; empty when all can. */
-export function findUnsupported({ fileSystem, network }: Permissions): string[] {
+export function findUnsupported({ network }: Permissions): string[] {
   const entries: readonly (readonly [boolean, string, string])[] = [
     [network.allowedHosts.length > 0, "permissions.network.allowedHosts", "the network gateway is not there yet; leave it empty"],
-    [
-      fileSystem.write.some((entry) => entry.persist),
-      "permissions.fileSystem.write",
-      '"persist" is not there yet; ask for the files with outputFiles',
-    ],
   ];
   return entries.flatMap(([present, path, reason]) => (present ? [`${path}: ${reason}`] : []));
 }

@@ -228,6 +228,7 @@ function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, outpu
     network: [],
     denials: [],
     files: outputFiles(order, end),
+    persisted: persisted(order, end),
     usage: { ...timing.phases(), ...end.usage },
     warm: false,
     degraded: false,
@@ -242,4 +243,13 @@ function outputFiles({ request }: ExecutionOrder, end: SandboxEnd): Execution["f
     size: null,
     error: "no output files: the program did not end by itself, or its process was gone",
   }));
+}
+
+/** What was kept; where the program's end left nothing to keep, an entry that says so for each folder. */
+function persisted({ policy }: ExecutionOrder, end: SandboxEnd): Execution["persisted"] {
+  if (end.kind === "finished") return end.persisted;
+  const kept = policy.permissions.fileSystem.write.filter(({ persist }) => persist);
+  if (kept.length === 0) return null;
+  const error = "nothing was kept: the program did not end by itself, or its process was gone";
+  return { files: 0, bytes: 0, errors: kept.map(({ path }) => ({ path, error })) };
 }

@@ -61,13 +61,15 @@ export class ExecutionStore {
     if (record !== undefined) this.#active.set(id, { ...record, status: "running" });
   }
 
-  /** Keeps the result for a while. */
+  /** Keeps the result for a while; of one that would push most others out, all but the contents of its output files. */
   end(id: string, execution: Execution): void {
     const record = this.#active.get(id);
     if (record === undefined) return;
     this.#active.delete(id);
-    const bytes = estimateBytes(execution) + record.events.overheadBytes;
-    this.#ended.set(id, { record: { ...record, status: execution.status, execution }, bytes, endedAtMs: this.#now() });
+    const whole = estimateBytes(execution);
+    const kept = whole > this.#limits.maxBytes * LARGEST_SHARE ? withoutContents(execution) : execution;
+    const bytes = (kept === execution ? whole : estimateBytes(kept)) + record.events.overheadBytes;
+    this.#ended.set(id, { record: { ...record, status: execution.status, execution: kept }, bytes, endedAtMs: this.#now() });
     this.#bytes += bytes;
     this.#evict();
   }
@@ -119,9 +121,19 @@ export class ExecutionStore {
   }
 }
 
+/** The most that one result may take of the room for all. */
+const LARGEST_SHARE = 0.5;
+
+function withoutContents(execution: Execution): Execution {
+  const error = "the files of this execution are too large to be kept; only the answer to its request has them";
+  return { ...execution, files: execution.files.map((file) => ("content" in file ? { path: file.path, size: file.size, error } : file)) };
+}
+
 /** What an array or object takes in memory, and an item in it, beyond the JSON text of it. */
 const CONTAINER_BYTES = 32;
 const ITEM_BYTES = 8;
+/** What an output file takes beyond its path and content. */
+const FILE_BYTES = 256;
 
 /** Of a JSON value in memory: millions of empty lists take more than ten times what their text does. */
 function estimateJsonBytes(value: unknown): number {
@@ -137,7 +149,7 @@ function estimateJsonBytes(value: unknown): number {
 
 /** What a result holds in memory, roughly; text takes one or two bytes a character. */
 function estimateBytes(execution: Execution): number {
-  const files = execution.files.reduce((sum, file) => sum + ("content" in file ? file.content.length : 0) + file.path.length, 0);
+  const files = execution.files.reduce((sum, file) => sum + FILE_BYTES + file.path.length + ("content" in file ? file.size : 0), 0);
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
   return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + estimateJsonBytes(execution.result);
@@ -174,6 +186,7 @@ export function describeUnderWay({ createdAtMs, id, runtime, status }: Omit<Exec
     network: [],
     denials: [],
     files: [],
+    persisted: null,
     usage: { queuedMs: 0, startMs: 0, runMs: 0, totalMs: Math.max(0, now - createdAtMs), cpuMs: null, memoryPeakBytes: null },
     warm: false,
     degraded: false,

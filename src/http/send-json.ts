@@ -7,6 +7,7 @@
 
 import type { Response } from "express";
 
+import { longTextPieces } from "../lib/long-text.ts";
 import { PacedWriter } from "./paced-writer.ts";
 
 /** Characters of a text that are turned into JSON at once; up to six times as many bytes. */
@@ -39,9 +40,10 @@ export function* jsonPieces(value: unknown): Generator<string> {
   let piece = "";
   let next: unknown = value;
   for (;;) {
-    if (typeof next === "string" && next.length > PIECE_CHARS) {
+    const text = next instanceof LongText ? next.pieces : typeof next === "string" && next.length > PIECE_CHARS ? cut(next) : undefined;
+    if (text !== undefined) {
       yield `${piece}"`;
-      for (let from = 0; from < next.length; from += PIECE_CHARS) yield JSON.stringify(next.slice(from, from + PIECE_CHARS)).slice(1, -1);
+      for (const part of text) yield JSON.stringify(part).slice(1, -1);
       piece = '"';
     } else if (typeof next === "object" && next !== null) {
       const container = opened(next);
@@ -58,7 +60,7 @@ export function* jsonPieces(value: unknown): Generator<string> {
     if (inner.at > 0) piece += ",";
     const key = inner.keys?.[inner.at];
     if (key !== undefined) piece += `${JSON.stringify(key)}:`;
-    next = (inner.value as Readonly<Record<string | number, unknown>>)[key ?? inner.at] ?? null;
+    next = itemOf(inner.value, key ?? inner.at);
     inner.at += 1;
     if (piece.length >= PIECE_CHARS) {
       yield piece;
@@ -68,9 +70,28 @@ export function* jsonPieces(value: unknown): Generator<string> {
   yield piece;
 }
 
+/** A text that is there in pieces only. */
+class LongText {
+  readonly pieces: Iterable<string>;
+
+  constructor(pieces: Iterable<string>) {
+    this.pieces = pieces;
+  }
+}
+
+function* cut(text: string): Generator<string> {
+  for (let from = 0; from < text.length; from += PIECE_CHARS) yield text.slice(from, from + PIECE_CHARS);
+}
+
+function itemOf(value: object, key: string | number): unknown {
+  const pieces = typeof key === "string" ? longTextPieces(value, key) : undefined;
+  return pieces === undefined ? ((value as Readonly<Record<string | number, unknown>>)[key] ?? null) : new LongText(pieces);
+}
+
 function opened(value: object): Open {
   if (Array.isArray(value)) return { value: value as unknown[], keys: undefined, length: value.length, at: 0 };
   const object = value as Readonly<Record<string, unknown>>;
-  const keys = Object.keys(object).filter((key) => object[key] !== undefined);
+  // A long text is there, and is not to be made whole only to see that.
+  const keys = Object.keys(object).filter((key) => longTextPieces(object, key) !== undefined || object[key] !== undefined);
   return { value: object, keys, length: keys.length, at: 0 };
 }

@@ -3,7 +3,7 @@
  */
 
 import type { Finished } from "../bridge/protocol.ts";
-import type { InputFile, OutputFile } from "../domain/execution.ts";
+import type { InputFile, OutputFile, Persisted } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 
 /** A program with all that it is given. */
@@ -34,7 +34,13 @@ export type SandboxEnd = {
   /** Streams of which the end was not seen: something may be missing from what reached the sink. */
   readonly incomplete: { readonly stdout: boolean; readonly stderr: boolean };
 } & (
-  | { readonly kind: "finished"; readonly finished: Finished; readonly files: readonly OutputFile[] }
+  | {
+      readonly kind: "finished";
+      readonly finished: Finished;
+      readonly files: readonly OutputFile[];
+      /** `null` where the policy keeps nothing. */
+      readonly persisted: Persisted | null;
+    }
   /** The container ended without a word from the runner. */
   | { readonly kind: "exited"; readonly exitCode: number; readonly oomKilled: boolean }
   /** The runner's end of the socket broke the protocol or ran over a budget. Nothing it said counts. */

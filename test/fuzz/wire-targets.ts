@@ -124,7 +124,10 @@ const connection: FuzzTarget = {
             handled += 1;
             assert.ok(name.length > 0 && name.length <= 64);
           },
-          archiveChunk: () => (handled += 1),
+          archiveChunk: () => {
+            handled += 1;
+            return handled % 2 === 0 ? Promise.resolve() : undefined;
+          },
           ended: (reason) => {
             ends += 1;
             if (ends > 1) reject(new Error("ended twice"));

@@ -316,7 +316,7 @@ describe("Security: tampering through files", () => {
       ["silence, where the archive should come", "write(finished(1)); for (;;);", /^\*: the program ended before all/],
       [
         "archive frames after their end",
-        'write(finished(1)); readMessage(); write(rpc("archived", { skipped: [] })); write(frame(2, tarFile("temp/a"))); leave();',
+        'write(finished(1)); readMessage(); write(rpc("archived", { skipped: [], counts: { not_a_file: 0, over_limit: 0, unreadable: 0 } })); write(frame(2, tarFile("temp/a"))); leave();',
         /^$/,
       ],
     ] as const) {

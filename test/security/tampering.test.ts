@@ -98,7 +98,7 @@ describe("Security: tampering", () => {
       ["archived after its result, not asked for", 'write(finished(1)); write(rpc("archived", { skipped: [] })); leave();', "completed: 1"],
       ["an archive that was not asked for", 'write(frame(2, tarFile("temp/x"))); for (;;);', /^killed: .*not asked for/],
       ["the service's own execute", 'write(rpc("execute", { code: "1" })); for (;;);', NOT_ALLOWED],
-      ["the service's own close", 'write(rpc("close", { marker: "x", collect: null })); for (;;);', NOT_ALLOWED],
+      ["the service's own close", 'write(rpc("close", { marker: "x", archives: [] })); for (;;);', NOT_ALLOWED],
       ["a method of an object's prototype", 'write(rpc("constructor", {})); for (;;);', NOT_ALLOWED],
       [
         "the answer to a request again",

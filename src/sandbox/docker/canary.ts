@@ -46,6 +46,8 @@ const CANARY_POLICY: Omit<EffectivePolicy, "image" | "engineRuntime"> = {
     inputFiles: 0,
     outputFiles: 0,
     outputFileBytes: 0,
+    persistFiles: 0,
+    persistBytes: 0,
     tempBytes: MIB,
     tempInodes: 64,
     openFiles: 256,

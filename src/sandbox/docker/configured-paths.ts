@@ -1,9 +1,10 @@
-/** The paths that the configuration names, all problems at once: the workspace root, and everything that a runtime makes readable. */
+/** The paths that the configuration names, all problems at once: the workspace root, and everything that a runtime makes readable or keeps. */
 
 import path from "node:path";
 
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import { DEFAULT_ENGINE_SOCKET } from "./engine.ts";
+import { findPersistProblem } from "./persist/configured-folder.ts";
 import { checkReadable, isDirectory, ReadablePathError, realPaths, resolveReadable } from "./readable-paths.ts";
 
 /** The settings of the service that the sandbox layer needs; every path is absolute. */
@@ -16,6 +17,9 @@ export interface SandboxSettings {
   readonly stateDir: string;
   readonly workspaceRoot: string;
 }
+
+/** Of the service's package: what it runs, and makes images from. */
+const PROGRAM_FOLDERS = ["bench", "config", "dist", "node_modules", "sandbox-image", "scripts", "src", "test"];
 
 /** What is wrong with the paths of the configuration; empty when nothing is. */
 export async function findPathProblems(
@@ -33,9 +37,20 @@ export async function findPathProblems(
     notContained: await realPaths([packageRoot, engineSocket]),
     closed: await realPaths([config.configDir, config.stateDir, config.keysFile]),
   };
+  const persistPlaces = {
+    notContained: places.notContained,
+    // Where the service's own program is, files of programs are not to go.
+    closed: [...places.closed, ...(await realPaths(PROGRAM_FOLDERS.map((folder) => path.join(packageRoot, folder))))],
+  };
   const problems: string[] = [];
   for (const [name, runtime] of runtimes) {
-    for (const entry of runtime.permissions.fileSystem.read) {
+    const { read, write } = runtime.permissions.fileSystem;
+    for (const { path: folder } of write.filter(({ persist }) => persist)) {
+      const problem = await findPersistProblem(config.workspaceRoot, folder, persistPlaces);
+      if (problem !== undefined)
+        problems.push(`${path.basename(config.runtimesFile)}: runtimes.${name}.permissions.fileSystem.write: ${problem}`);
+    }
+    for (const entry of read) {
       try {
         await checkReadable(await resolveReadable(config.workspaceRoot, entry.path), places);
       } catch (error) {

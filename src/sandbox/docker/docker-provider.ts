@@ -11,6 +11,7 @@ import type { Server, Socket } from "node:net";
 import path from "node:path";
 
 import type Docker from "dockerode";
+import type { Logger } from "pino";
 
 import { maxArchiveBytes } from "../../bridge/archive-reader.ts";
 import { inspectResultSchema, readySchema, SANDBOX_PATHS } from "../../bridge/protocol.ts";
@@ -32,6 +33,7 @@ import { DockerSandbox } from "./docker-sandbox.ts";
 import { createContainer, neverReached, sandboxUnavailable } from "./engine.ts";
 import type { UsableImage } from "./image/executable-groups.ts";
 import { LABEL } from "./labels.ts";
+import { Persistence } from "./persist/persistence.ts";
 import { ReadablePathError, resolveReadable } from "./readable-paths.ts";
 import type { ReadablePath } from "./readable-paths.ts";
 import { listen } from "./run-directory.ts";
@@ -58,6 +60,7 @@ export interface DockerProviderDeps {
   readonly runDirectory: RunDirectory;
   readonly uids: UidLease;
   readonly workspaceRoot: string;
+  readonly logger: Pick<Logger, "warn">;
   readonly labels: Readonly<Record<string, string>>;
   /** A clean-up step failed; what it left is reclaimed at the next start. */
   readonly onCleanupError: (executionId: string, step: string, error: unknown) => void;
@@ -158,7 +161,10 @@ export class DockerSandboxProvider implements SandboxProvider {
     readySchema.parse(ready.params);
     await verifyMounts(connection, plan.bound);
     signal.throwIfAborted();
-    return new DockerSandbox({ container, connection, inbox, attach, policy, workspace: directory.workspace, cleanup });
+    const { logger, workspaceRoot } = this.#deps;
+    const persistence = Persistence.for({ policy, executionId, executionRoot: directory.root, workspaceRoot, logger });
+    cleanup.defer("remove the files that were to be kept", async () => persistence?.close());
+    return new DockerSandbox({ container, connection, inbox, attach, policy, workspace: directory.workspace, persistence, cleanup });
   }
 
   /** Resolves what the policy makes readable and prepares the workspace folder that it is mounted on. */
@@ -266,8 +272,10 @@ async function verifyMounts(connection: RunnerConnection, bound: readonly Readab
 
 /** Budgets of one execution's socket: what its policy can honestly need, and not much more. */
 function connectionLimits({ limits }: EffectivePolicy): RunnerConnectionLimits {
-  const archiveBytes = maxArchiveBytes({ maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes });
-  const totalBytes = limits.resultBytes + FRAME_SLACK_BYTES + archiveBytes;
+  const archiveBytes =
+    maxArchiveBytes({ maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes }) +
+    maxArchiveBytes({ maxFiles: limits.persistFiles, maxBytes: limits.persistBytes });
+  const totalBytes = limits.resultBytes + 2 * FRAME_SLACK_BYTES + archiveBytes;
   return {
     maxFrameBytes: limits.resultBytes + FRAME_SLACK_BYTES,
     frames: { burst: 1000, perSecond: 2000, total: 1_000_000 },

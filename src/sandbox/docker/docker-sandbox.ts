@@ -10,18 +10,20 @@ import { randomBytes } from "node:crypto";
 import type Docker from "dockerode";
 
 import { ArchiveReader } from "../../bridge/archive-reader.ts";
+import { inTurns } from "../../bridge/in-turns.ts";
 import { archivedSchema, finishedSchema, SANDBOX_PATHS } from "../../bridge/protocol.ts";
-import type { CloseParams, ExecuteParams, Finished } from "../../bridge/protocol.ts";
+import type { CloseParams, CollectParams, ExecuteParams, Finished } from "../../bridge/protocol.ts";
 import type { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { OutputFile } from "../../domain/execution.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
-import { quotePath } from "../../domain/sandbox-path.ts";
 import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
 import type { AttachStream } from "./attach-stream.ts";
 import { readCgroupUsage } from "./cgroup-usage.ts";
-import type { RunnerInbox } from "./runner-inbox.ts";
+import type { Persistence } from "./persist/persistence.ts";
+import type { Received, RunnerInbox } from "./runner-inbox.ts";
+import { describeSkipped } from "./skipped-files.ts";
 import { splitInputFiles, writeInputFiles } from "./workspace-folder.ts";
 
 /** How long the program's exit handlers and last output may take once its result is there. Its deadline stands all the same. */
@@ -39,6 +41,8 @@ export interface DockerSandboxDeps {
   readonly attach: AttachStream;
   readonly policy: EffectivePolicy;
   readonly workspace: string;
+  /** `undefined` where the policy keeps nothing. */
+  readonly persistence: Persistence | undefined;
   readonly cleanup: CleanupStack;
 }
 
@@ -95,43 +99,53 @@ export class DockerSandbox implements Sandbox {
     connection.notify("execute", params);
   }
 
-  /** The runner told the result. Collects usage, output files and the rest of the output. */
+  /** The runner told the result. Collects usage, the files to keep, output files and the rest of the output. */
   async #finish(finished: Finished, program: Program, stopped: Promise<"stopped">): Promise<SandboxEnd> {
-    const { attach, connection, container, inbox, policy } = this.#deps;
+    const { attach, connection, container, inbox, persistence } = this.#deps;
     // The cgroup is gone once the runner has exited, which it does only after it was told to.
     const usage = await readCgroupUsage(container.id);
     const marker = randomBytes(MARKER_BYTES).toString("hex");
-    const collect = this.#collectParams(program);
-    const archive = collect === null ? undefined : new ArchiveReader(collect);
-    if (archive !== undefined) {
-      inbox.collectChunks((chunk) => {
-        archive.push(chunk);
-      });
-    }
+    // Those to keep come first: the service holds no output files yet while it waits for the disk.
+    const kept = persistence && inbox.expectArchive((chunk) => persistence.take(chunk));
+    const collect = this.#outputFiles(program);
+    const output = collect && new ArchiveReader(collect);
+    const sent =
+      output &&
+      inbox.expectArchive((chunk) =>
+        inTurns(chunk, (slice) => {
+          output.push(slice);
+        }),
+      );
     const drained = attach.drained(marker);
-    const params: CloseParams = { marker, collect };
+    const params: CloseParams = { marker, archives: [persistence?.collect, collect].filter((archive) => archive !== undefined) };
     connection.notify("close", params);
 
     // Sending many files may take longer than the last output; only the deadline bounds it.
-    let files: OutputFile[] = [];
-    if (archive !== undefined) {
-      const sent = await Promise.race([stopped, inbox.archived, inbox.closed]);
-      files = archive.finish();
-      const skipped = sent !== "stopped" && "params" in sent ? archivedSchema.safeParse(sent.params).data?.skipped : undefined;
-      if (skipped === undefined) files.push({ path: "*", size: null, error: "the program ended before all of its output files were sent" });
-      for (const { path, sizeBytes, reason } of skipped ?? []) {
-        files.push({ path: quotePath(path).slice(1, -1), size: sizeBytes, error: SKIP_REASONS[reason](policy) });
-      }
-    }
+    const ended = async (archived: Promise<Received>): Promise<unknown> => {
+      const first = await Promise.race([archived, stopped, inbox.closed]);
+      return first !== "stopped" && "params" in first ? first.params : undefined;
+    };
+    const persisted = persistence && kept ? await persistence.finish(await ended(kept)) : null;
+    const files = output && sent ? this.#describeFiles(output, await ended(sent)) : [];
     await within(Promise.race([drained, stopped]), DRAIN_TIMEOUT_MS, "the last output").catch(() => undefined);
-    return { kind: "finished", finished, files, usage, incomplete: attach.incomplete };
+    return { kind: "finished", finished, files, persisted, usage, incomplete: attach.incomplete };
   }
 
-  #collectParams(program: Program): CloseParams["collect"] {
+  #outputFiles(program: Program): CollectParams | undefined {
     const { limits, permissions } = this.#deps.policy;
-    if (program.outputFiles.length === 0) return null;
+    if (program.outputFiles.length === 0) return undefined;
     const roots = permissions.fileSystem.write.map(({ path }) => path);
-    return { roots, patterns: program.outputFiles, maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes };
+    return { roots, patterns: program.outputFiles, folders: false, maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes };
+  }
+
+  /** The output files that came, those that were refused, and those that the runner left out. */
+  #describeFiles(archive: ArchiveReader, archived: unknown): OutputFile[] {
+    const { limits } = this.#deps.policy;
+    const files = archive.finish();
+    const report = archived === undefined ? undefined : archivedSchema.safeParse(archived).data;
+    if (report === undefined)
+      return [...files, { path: "*", size: null, error: "the program ended before all of its output files were sent" }];
+    return [...files, ...describeSkipped(report, { files: limits.outputFiles, bytes: limits.outputFileBytes })];
   }
 
   /** The socket is closed and no result came: the program ended its process, or was killed. The engine knows how. */
@@ -176,10 +190,3 @@ function standardEnvironment({ permissions }: EffectivePolicy): Record<string, s
   const path = permissions.system.maxProcesses === 1 ? {} : { PATH: COMMAND_PATH };
   return { HOME: folder, TMPDIR: folder, LANG: "C.UTF-8", ...path };
 }
-
-const SKIP_REASONS: Readonly<Record<"not_a_file" | "over_limit" | "unreadable", (policy: EffectivePolicy) => string>> = {
-  not_a_file: () => "is no regular file",
-  over_limit: ({ limits }) =>
-    `over this runtime's limit of ${limits.outputFiles} output files and ${limits.outputFileBytes} bytes together`,
-  unreadable: () => "could not be read",
-};

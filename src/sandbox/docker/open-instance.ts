@@ -74,6 +74,7 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
       runDirectory,
       uids,
       workspaceRoot: config.workspaceRoot,
+      logger: log,
       labels,
       onCleanupError: (executionId, step, error) => {
         log.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");

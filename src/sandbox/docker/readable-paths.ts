@@ -100,7 +100,7 @@ export async function checkReadable(readable: ReadablePath, { closed, notContain
 }
 
 /** True for the folder itself too. */
-const isInside = (file: string, folder: string): boolean => file === folder || file.startsWith(path.join(folder, path.sep));
+export const isInside = (file: string, folder: string): boolean => file === folder || file.startsWith(path.join(folder, path.sep));
 
 function describeKind(entry: Pick<Stats, "isSocket" | "isFIFO">): string {
   return entry.isSocket() ? "socket" : entry.isFIFO() ? "FIFO" : "device";

@@ -1,5 +1,5 @@
 /**
- * Removes what a dead instance left: containers, their volumes, its run directory.
+ * Removes what a dead instance left: containers, their volumes, files that it had staged to keep them, its run directory.
  *
  * An instance is dead when its liveness socket is there and refuses connections. A socket that is gone tells less: the path may mean
  * another file here than it did there. It counts only within the same boot and mount namespace, or for the same path after a reboot of
@@ -15,6 +15,7 @@ import type Docker from "dockerode";
 
 import { removeContainer } from "./engine.ts";
 import { LABEL } from "./labels.ts";
+import { removeStaged } from "./persist/staging.ts";
 import { ALIVE_SOCKET, runRoot } from "./run-directory.ts";
 
 export interface Reclaimed {
@@ -104,6 +105,7 @@ async function removeDeadDirectories(
     const directory = path.join(root, name);
     if (name === instanceId || !name.startsWith("ins_") || (await ask(directory)) === "alive") continue;
     try {
+      for (const execution of await readdir(directory)) await removeStaged(path.join(directory, execution));
       await rm(directory, { recursive: true, force: true });
       removed += 1;
     } catch (error) {

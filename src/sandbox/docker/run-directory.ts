@@ -6,6 +6,7 @@
  *       etc/{hosts,resolv.conf}         mounted into every sandbox
  *       <execution>/sockets/            0755, tools.sock 0666: reachable from inside, by the mount
  *       <execution>/workspace/          0755: input files and mount points; written by the service only
+ *       <execution>/staging-<n>         a link to where its files wait that are to be kept, see persist/staging.ts
  *
  * A sandbox can write nowhere in here, so removing it as a tree is safe.
  */

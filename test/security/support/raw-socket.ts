@@ -69,11 +69,11 @@ export const RAW_SOCKET = `
   /** Ends the process at once, past the runner. */
   const leave = () => process.abort();
   /** Plays the runner to its end, with an archive of one's own. */
-  const sendArchive = (bytes, skipped = []) => {
+  const sendArchive = (bytes, skipped = [], counts = { not_a_file: 0, over_limit: 0, unreadable: 0 }) => {
     write(finished("forged"));
     const { marker } = readMessage().params;
     for (let at = 0; at < bytes.length; at += 262144) write(frame(2, bytes.subarray(at, at + 262144)));
-    write(rpc("archived", { skipped }));
+    write(rpc("archived", { skipped, counts }));
     for (const output of [1, 2]) fs.writeSync(output, marker);
     leave();
   };

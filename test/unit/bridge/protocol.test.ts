@@ -12,13 +12,15 @@ import {
 const FINISHED = { result: { a: [1] }, error: null, exitCode: 0 };
 const ERROR = { name: "Error", message: "m", stack: "s" };
 
+const COUNTS = { not_a_file: 0, over_limit: 1, unreadable: 0 };
+
 describe("protocol: what a sandbox may say", () => {
   it("is taken when it has the right form", () => {
     assert.deepEqual(finishedSchema.parse(FINISHED), FINISHED);
     assert.deepEqual(finishedSchema.parse({ ...FINISHED, result: null, error: ERROR, exitCode: 255 }).error, ERROR);
     assert.ok(readySchema.safeParse({ protocol: PROTOCOL_VERSION, node: "v24.1.0" }).success);
     assert.ok(inspectResultSchema.safeParse({ identities: [{ device: "1", inode: "18446744073709551615" }, { error: "ENOENT" }] }).success);
-    assert.ok(archivedSchema.safeParse({ skipped: [{ path: "temp/a", sizeBytes: 1, reason: "over_limit" }] }).success);
+    assert.ok(archivedSchema.safeParse({ skipped: [{ path: "temp/a", sizeBytes: 1, reason: "over_limit" }], counts: COUNTS }).success);
   });
 
   for (const [title, value] of [
@@ -51,14 +53,14 @@ describe("protocol: what a sandbox may say", () => {
     assert.equal(inspectResultSchema.safeParse({ identities: Array.from({ length: 257 }, () => identity) }).success, false);
     assert.equal(inspectResultSchema.safeParse({ identities: [{ device: 1, inode: 1 }] }).success, false);
     const skipped = { path: "a", sizeBytes: 0, reason: "unreadable" };
-    assert.equal(archivedSchema.safeParse({ skipped: Array.from({ length: 1001 }, () => skipped) }).success, false);
+    assert.equal(archivedSchema.safeParse({ skipped: Array.from({ length: 1001 }, () => skipped), counts: COUNTS }).success, false);
     for (const wrong of [
       { ...skipped, reason: "because" },
       { ...skipped, sizeBytes: -1 },
       { ...skipped, path: "a".repeat(4097) },
       { ...skipped, extra: 1 },
     ]) {
-      assert.equal(archivedSchema.safeParse({ skipped: [wrong] }).success, false, JSON.stringify(wrong).slice(0, 80));
+      assert.equal(archivedSchema.safeParse({ skipped: [wrong], counts: COUNTS }).success, false, JSON.stringify(wrong).slice(0, 80));
     }
   });
 });

@@ -25,14 +25,16 @@ class Recorder implements RunnerEvents {
   readonly chunks: Buffer[] = [];
   readonly ends: (string | undefined)[] = [];
   onMessage: (method: string, params: unknown) => void = () => undefined;
+  onChunk: () => Promise<void> | undefined = () => undefined;
 
   message(method: string, params: unknown): void {
     this.messages.push({ method, params });
     this.onMessage(method, params);
   }
 
-  archiveChunk(chunk: Buffer): void {
+  archiveChunk(chunk: Buffer): Promise<void> | undefined {
     this.chunks.push(chunk);
+    return this.onChunk();
   }
 
   ended(violation: string | undefined): void {

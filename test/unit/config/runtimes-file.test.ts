@@ -294,7 +294,6 @@ describe("runtimes-file: what a runtime becomes", () => {
 
   for (const [settings, entry] of [
     [{ permissions: { network: { allowedHosts: ["localhost"] } } }, "permissions.network.allowedHosts"],
-    [{ permissions: { fileSystem: { write: [{ path: "out", persist: true }] } } }, "permissions.fileSystem.write"],
     [{ packages: ["jq"] }, "packages"],
     [{ modules: ["lodash"] }, "modules"],
   ] as const) {

@@ -50,6 +50,8 @@ describe("limits: of a runtime", () => {
         inputFiles: 1000,
         outputFiles: 1000,
         outputFileBytes: 16 * MIB,
+        persistFiles: 1000,
+        persistBytes: 16 * MIB,
         tempBytes: 64 * MIB,
         tempInodes: 16_384,
         openFiles: 1024,

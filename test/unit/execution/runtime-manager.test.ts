@@ -100,6 +100,7 @@ describe("runtime-manager: executions", () => {
         network: [],
         denials: [],
         files: [{ path: "temp/a", content: "A", encoding: "utf8", size: 1 }],
+        persisted: null,
         warm: false,
         degraded: false,
       });

@@ -13,6 +13,7 @@ import { archiveOutputFiles } from "../../../sandbox-image/runner/output-files.t
 import type { Archived, CollectParams } from "../../../src/bridge/protocol.ts";
 
 const MIB = 1 << 20;
+const NOTHING_SKIPPED = { not_a_file: 0, over_limit: 0, unreadable: 0 };
 
 describe("Runner: output files", () => {
   let workspace: string;
@@ -27,10 +28,10 @@ describe("Runner: output files", () => {
   async function collect(
     options: Partial<CollectParams> = {},
     onPiece: () => void = () => undefined,
-  ): Promise<{ files: Record<string, string>; skipped: Archived["skipped"]; pieces: number[] }> {
+  ): Promise<Archived & { files: Record<string, string>; pieces: number[] }> {
     const pieces: Buffer[] = [];
-    const collected = { roots: ["temp"], patterns: ["**"], maxFiles: 100, maxBytes: 10 * MIB, ...options };
-    const { skipped } = archiveOutputFiles(workspace, collected, {
+    const collected = { roots: ["temp"], patterns: ["**"], folders: false, maxFiles: 100, maxBytes: 10 * MIB, ...options };
+    const report = archiveOutputFiles(workspace, collected, {
       write: (piece) => {
         pieces.push(Buffer.from(piece));
         onPiece();
@@ -44,7 +45,7 @@ describe("Runner: output files", () => {
       for await (const chunk of entry) chunks.push(chunk as Buffer);
       files[entry.header.name] = Buffer.concat(chunks).toString();
     }
-    return { files, skipped, pieces: pieces.map((piece) => piece.byteLength) };
+    return { ...report, files, pieces: pieces.map((piece) => piece.byteLength) };
   }
 
   it("sends what matches, and nothing else", async () => {
@@ -58,7 +59,7 @@ describe("Runner: output files", () => {
   });
 
   it("sends nothing where there is nothing", async () => {
-    assert.deepEqual(await collect({ roots: ["temp/none", "temp"] }), { files: {}, skipped: [], pieces: [1024] });
+    assert.deepEqual(await collect({ roots: ["temp/none", "temp"] }), { files: {}, skipped: [], counts: NOTHING_SKIPPED, pieces: [1024] });
   });
 
   it("takes each file once where roots overlap, and the workspace as a root", async () => {
@@ -112,18 +113,38 @@ describe("Runner: output files", () => {
     assert.equal(byBytes.skipped.length, 2);
   });
 
-  it("bounds the report of what was left out", async () => {
-    for (let index = 0; index < 1100; index += 1) write(`temp/${"n".repeat(200)}${index}`, "");
-    const { skipped } = await collect({ maxFiles: 0 });
+  it("bounds the report of what was left out, but not the number", async () => {
+    for (let index = 0; index < 1100; index += 1) write(`temp/${"n".repeat(150)}${index}`, "");
+    symlinkSync("x", path.join(workspace, "temp/z"));
+    const { counts, skipped } = await collect({ maxFiles: 0 });
     assert.equal(skipped.length, 1000);
+    assert.deepEqual(counts, { not_a_file: 1, over_limit: 1100, unreadable: 0 });
     const long = await collect({ maxFiles: 0, patterns: ["temp/**"] });
     assert.ok(JSON.stringify(long.skipped).length < 400_000);
   });
 
-  it("bounds the depth of the walk", async () => {
-    mkdirSync(path.join(workspace, "temp", ...Array.from({ length: 100 }, () => "d")), { recursive: true });
-    const { skipped } = await collect();
-    assert.equal(skipped.at(-1)?.reason, "over_limit");
+  it("walks as deep as a path can be, and says where it cannot go on", async () => {
+    const deep = Array.from({ length: 500 }, () => "d").join("/");
+    mkdirSync(path.join(workspace, "temp", deep), { recursive: true });
+    write(`temp/${deep}/file`, "deep");
+    assert.deepEqual((await collect()).files, { [`temp/${deep}/file`]: "deep" });
+    // Longer than any system call takes: made step by step, as a program can make it. The child process is in no other's way.
+    const make = `process.chdir(${JSON.stringify(path.join(workspace, "temp"))});
+      for (let level = 0; level < 20; level++) { require("fs").mkdirSync("e".repeat(250)); process.chdir("e".repeat(250)); }`;
+    execFileSync(process.execPath, ["-e", make]);
+    const { counts, files, skipped } = await collect();
+    assert.deepEqual([Object.keys(files).length, counts.unreadable], [1, 1]);
+    assert.match(skipped[0]?.path ?? "", /^temp\/eee/);
+    // Node's own way of removing a tree takes paths as long as this one for an error.
+    execFileSync("rm", ["-r", path.join(workspace, "temp")]);
+  });
+
+  it("sends folders as entries of their own where these are asked for, empty ones too", async () => {
+    mkdirSync(path.join(workspace, "temp/empty"));
+    write("temp/deep/a", "a");
+    assert.deepEqual((await collect({ folders: true })).files, { "temp/deep/": "", "temp/deep/a": "a", "temp/empty/": "" });
+    const { counts, files } = await collect({ folders: true, maxFiles: 2 });
+    assert.deepEqual([Object.keys(files), counts.over_limit], [["temp/deep/", "temp/deep/a"], 1]);
   });
 
   it("reports a name that is no UTF-8", async () => {

@@ -13,6 +13,7 @@ export const finishes = (result: unknown = null): SandboxEnd => ({
   kind: "finished",
   finished: { result, error: null, exitCode: 0 },
   files: [],
+  persisted: null,
 });
 
 /** The container ended without a word. */

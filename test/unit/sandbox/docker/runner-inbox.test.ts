@@ -15,20 +15,31 @@ const inboxWith = (): { inbox: RunnerInbox; violations: string[] } => {
 describe("runner-inbox: the order of what a runner says", () => {
   it("is ready, finished, archive chunks, archived; each is passed on", async () => {
     const { inbox, violations } = inboxWith();
-    const chunks: Buffer[] = [];
+    const chunks: string[] = [];
     inbox.message("ready", 1);
     inbox.message("finished", 2);
-    inbox.collectChunks((chunk) => chunks.push(chunk));
-    inbox.archiveChunk(Buffer.from("a"));
-    inbox.message("archived", 3);
+    const archives = [1, 2].map((archive) =>
+      inbox.expectArchive((chunk) => {
+        chunks.push(`${archive}: ${chunk.toString()}`);
+        return Promise.resolve();
+      }),
+    );
+    for (const [archive, names] of [
+      [3, "ab"],
+      [4, "c"],
+    ] as const) {
+      for (const name of names) await inbox.archiveChunk(Buffer.from(name));
+      inbox.message("archived", archive);
+    }
     inbox.ended(undefined);
-    assert.deepEqual(await Promise.all([inbox.ready, inbox.finished, inbox.archived, inbox.closed]), [
+    assert.deepEqual(await Promise.all([inbox.ready, inbox.finished, ...archives, inbox.closed]), [
       { params: 1 },
       { params: 2 },
       { params: 3 },
+      { params: 4 },
       { violation: undefined },
     ]);
-    assert.deepEqual([chunks, violations], [[Buffer.from("a")], []]);
+    assert.deepEqual([chunks, violations], [["1: a", "1: b", "2: c"], []]);
   });
 
   for (const [title, messages] of [
@@ -50,12 +61,12 @@ describe("runner-inbox: the order of what a runner says", () => {
   it("files that were not asked for, or come after the archive's end, are a violation", () => {
     const { inbox, violations } = inboxWith();
     inbox.message("ready", null);
-    inbox.archiveChunk(Buffer.alloc(1));
+    void inbox.archiveChunk(Buffer.alloc(1));
     assert.deepEqual(violations, ["the sandbox sent files that were not asked for"]);
     inbox.message("finished", null);
-    inbox.collectChunks(() => undefined);
+    void inbox.expectArchive(() => Promise.resolve());
     inbox.message("archived", null);
-    inbox.archiveChunk(Buffer.alloc(1));
+    void inbox.archiveChunk(Buffer.alloc(1));
     assert.equal(violations.length, 2);
   });
 
@@ -63,7 +74,7 @@ describe("runner-inbox: the order of what a runner says", () => {
     fc.assert(
       fc.property(fc.array(fc.constantFrom("ready", "finished", "archived", "other"), { maxLength: 6 }), (messages) => {
         const { inbox, violations } = inboxWith();
-        inbox.collectChunks(() => undefined);
+        void inbox.expectArchive(() => Promise.resolve());
         for (const method of messages) if (violations.length === 0) inbox.message(method, null);
         const isRight = messages.every((method, index) => method === ["ready", "finished", "archived"][index]);
         assert.equal(violations.length === 0, isRight);
