@@ -75,6 +75,15 @@ export class EventLog {
     wake(this.#waitingForEnd);
   }
 
+  /** The same events, with another form of the execution as the last one. For a log that has ended. */
+  endingWith(execution: Execution): EventLog {
+    const log = new EventLog();
+    for (const event of this.#events) if (event.type !== "finished") log.#events.push(event);
+    log.#execution = execution;
+    log.#append({ type: "finished", data: execution });
+    return log;
+  }
+
   /** Resolves when there is an event after this one, or the signal is aborted. */
   more(after: number, signal: AbortSignal): Promise<void> {
     return this.lastId > after ? Promise.resolve() : waitIn(this.#waitingForMore, signal);

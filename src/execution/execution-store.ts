@@ -61,17 +61,29 @@ export class ExecutionStore {
     if (record !== undefined) this.#active.set(id, { ...record, status: "running" });
   }
 
-  /** Keeps the result for a while; of one that would push most others out, all but the contents of its output files. */
+  /**
+   * Keeps the result for a while. Of one that would push most others out, it keeps all but the contents of its output files: those go to
+   * whoever reads it by now.
+   */
   end(id: string, execution: Execution): void {
     const record = this.#active.get(id);
     if (record === undefined) return;
     this.#active.delete(id);
-    const whole = estimateBytes(execution);
-    const kept = whole > this.#limits.maxBytes * LARGEST_SHARE ? withoutContents(execution) : execution;
-    const bytes = (kept === execution ? whole : estimateBytes(kept)) + record.events.overheadBytes;
-    this.#ended.set(id, { record: { ...record, status: execution.status, execution: kept }, bytes, endedAtMs: this.#now() });
-    this.#bytes += bytes;
+    const { status } = execution;
+    const bytes = estimateBytes(execution) + record.events.overheadBytes;
+    if (bytes <= this.#limits.maxBytes * LARGEST_SHARE) this.#keep({ ...record, status, execution }, bytes);
+    else {
+      const slim = withoutContents(execution);
+      const events = record.events.endingWith(slim);
+      this.#keep({ ...record, status, execution: slim, events }, estimateBytes(slim) + events.overheadBytes);
+      if (record.events.isRead) this.#linger(record.events, bytes);
+    }
     this.#evict();
+  }
+
+  #keep(record: Ended["record"], bytes: number): void {
+    this.#ended.set(record.id, { record, bytes, endedAtMs: this.#now() });
+    this.#bytes += bytes;
   }
 
   /** Forgets one that came to nothing: it was refused. */
@@ -125,7 +137,7 @@ export class ExecutionStore {
 const LARGEST_SHARE = 0.5;
 
 function withoutContents(execution: Execution): Execution {
-  const error = "the files of this execution are too large to be kept; only the answer to its request has them";
+  const error = "the output files are too large to be kept: they went to those only who were reading when the program ended";
   return { ...execution, files: execution.files.map((file) => ("content" in file ? { path: file.path, size: file.size, error } : file)) };
 }
 
