@@ -132,9 +132,9 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
     "keys of the environment",
     judgeKeys({ keys: [ALICE], hasFile: false, warnings: [] }, "keys.json"),
     "ok",
-    /^1, from CODE_MODE_API_KEYS$/,
+    /^1, from CODE_MODE_API_KEYS/,
   ],
-  ["keys of a file", judgeKeys({ keys: [ALICE], hasFile: true, warnings: [] }, "keys.json"), "ok", /^1, with those of keys\.json$/],
+  ["keys of a file", judgeKeys({ keys: [ALICE], hasFile: true, warnings: [] }, "keys.json"), "ok", /^1, with those of keys\.json/],
   ["a file without keys", judgeKeys({ keys: [], hasFile: true, warnings: [] }, "keys.json"), "warn", /nobody gets in/],
   [
     "a keys file that others can read",
