@@ -11,7 +11,7 @@ import { z } from "zod";
 
 import { executablesOf } from "../domain/commands.ts";
 import { StartupError } from "../domain/errors.ts";
-import { imageSpec } from "../domain/image-spec.ts";
+import { DEBIAN_PACKAGE, imageSpec, NPM_MODULE, splitModule } from "../domain/image-spec.ts";
 import { compileLimits, memorySchema, runtimeLimitsSchema } from "../domain/limits.ts";
 import { normalizePermissions, permissionsSchema } from "../domain/permissions.ts";
 import type { Permissions } from "../domain/permissions.ts";
@@ -24,6 +24,19 @@ import { parseJsonText } from "./json-text.ts";
 const NODE_MAJORS = [22, 24, 26] as const;
 const [OLDEST_NODE_MAJOR, , NEWEST_NODE_MAJOR] = NODE_MAJORS;
 const DEFAULT_NODE_MAJOR = 24;
+
+/** A list of what the image build adds. Each name once: of two versions only one could be there. */
+const additions = (pattern: RegExp, expected: string, nameOf: (entry: string) => string): z.ZodDefault<z.ZodArray<z.ZodString>> =>
+  z
+    .array(z.string().regex(pattern, { error: `expected ${expected}` }))
+    .max(64)
+    .superRefine((entries, context) => {
+      const names = entries.map(nameOf);
+      names.forEach((name, index) => {
+        if (names.indexOf(name) < index) context.addIssue({ code: "custom", message: `"${name}" is there twice`, path: [index] });
+      });
+    })
+    .default([]);
 
 const runtimeSchema = z.strictObject({
   name: z.string().min(1).max(128).optional().describe("A label for readers of the file; requests name the key"),
@@ -52,8 +65,16 @@ const runtimeSchema = z.strictObject({
     .regex(/^[A-Za-z0-9_.-]{1,64}$/)
     .optional()
     .describe("Runtime of the engine: runc, crun, runsc; default: the engine's own"),
-  packages: z.array(z.string().min(1).max(128)).default([]).describe("Debian packages that the image build adds"),
-  modules: z.array(z.string().min(1).max(214)).default([]).describe("npm modules that the image build adds"),
+  packages: additions(DEBIAN_PACKAGE, 'the name of a Debian package such as "jq", or "jq=1.6-2.1"', (entry) =>
+    entry.replace(/=.*$/, ""),
+  ).describe(
+    'Debian packages that the image build adds, with what they depend on: "jq", or "jq=1.6-2.1". Of their programs only what the permissions let programs execute',
+  ),
+  modules: additions(
+    NPM_MODULE,
+    'an npm module such as "lodash", "lodash@4" or "@scope/name@^1.2"; no address, file or alias',
+    (entry) => splitModule(entry).name,
+  ).describe('npm modules that the image build adds, with what they depend on: "lodash", or "lodash@4". Their install scripts are not run'),
 });
 
 /** The whole file. */
@@ -153,7 +174,7 @@ function compileRuntime(key: string, input: RuntimeInput, report: Report): Runti
     limits,
     guards: { allowedModules: input.allowedModules, denyCodeGeneration: input.deniedOperations.length > 0 },
     engineRuntime: input.engineRuntime,
-    unavailable: findUnbuildable(input),
+    unavailable: [],
   };
 }
 
@@ -188,15 +209,6 @@ function nodeMajorOf(version: string, report: Report): number {
         : "has no long-term support";
   report.warn(["version"], `Node ${asked} ${reason}; programs run on Node ${runsOn}`);
   return runsOn;
-}
-
-/** Entries that this version cannot make true; a runtime that has one does not run. */
-function findUnbuildable(input: RuntimeInput): string[] {
-  const entries: readonly (readonly [boolean, string, string])[] = [
-    [input.packages.length > 0, "packages", "packages cannot be added to the image yet; leave it empty"],
-    [input.modules.length > 0, "modules", "modules cannot be added to the image yet; leave it empty"],
-  ];
-  return entries.flatMap(([present, path, reason]) => (present ? [`${path}: ${reason}`] : []));
 }
 
 /** A problem with the value that it is about. */

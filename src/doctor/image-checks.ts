@@ -2,7 +2,7 @@
 
 import { readableSize } from "../domain/byte-size.ts";
 import { describeImage } from "../domain/image-spec.ts";
-import { listSandboxImages } from "../sandbox/docker/image/find-image.ts";
+import { isNeededBy, listSandboxImages } from "../sandbox/docker/image/find-image.ts";
 import type { FoundImage, SandboxImage } from "../sandbox/docker/image/find-image.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts, RuntimeImage } from "./facts.ts";
@@ -33,11 +33,11 @@ export function judgeImages(images: readonly RuntimeImage[]): Outcome {
     : { status: "fail", ...shown, remedy: "Run `code-mode image build` (in a clone: `make sandbox-image`)." };
 }
 
-/** A base counts as current while its sandbox image does. */
+/** What a current sandbox image stands on is current too. */
 export function judgeOlder(all: readonly SandboxImage[], current: readonly FoundImage[]): Outcome {
   const ids = new Set(current.flatMap((image) => (image.state === "ready" ? [image.id] : [])));
-  const bases = new Set(all.filter(({ id }) => ids.has(id)).map(({ baseHash }) => baseHash));
-  const older = all.filter((image) => !ids.has(image.id) && !(image.kind === "base" && bases.has(image.baseHash)));
+  const isCurrent = isNeededBy(all.filter(({ id }) => ids.has(id)));
+  const older = all.filter((image) => !isCurrent(image));
   if (older.length === 0) return { status: "ok", found: "none" };
   const bytes = older.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0);
   return {

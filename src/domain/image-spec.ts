@@ -28,6 +28,19 @@ export function imageSpec(wanted: Pick<ImageSpec, "nodeMajor"> & Partial<ImageSp
 export const imageKey = ({ executables, modules, nodeMajor, packages }: ImageSpec): string =>
   JSON.stringify([nodeMajor, packages, modules, executables]);
 
+/** A Debian package, if it is written well: `jq`, `jq=1.6-2`. Nothing that apt would take for an option, a file or another action. */
+export const DEBIAN_PACKAGE = /^[a-z0-9]([a-z0-9.+-]{0,98}[a-z0-9.+])?(=[A-Za-z0-9][A-Za-z0-9.+:~-]{0,63})?$/;
+
+/** An npm module of a registry: `lodash`, `lodash@4`, `@scope/name@^1.2`. No address, file, repository or alias. */
+export const NPM_MODULE =
+  /^(@[A-Za-z0-9~][A-Za-z0-9._~-]{0,99}\/)?[A-Za-z0-9~][A-Za-z0-9._~-]{0,99}(@[A-Za-z0-9^~<>=*][A-Za-z0-9^~<>=*.+| -]{0,63})?$/;
+
+/** The name and version of a module as written. */
+export function splitModule(entry: string): { readonly name: string; readonly version: string | undefined } {
+  const at = entry.indexOf("@", 1);
+  return at === -1 ? { name: entry, version: undefined } : { name: entry.slice(0, at), version: entry.slice(at + 1) };
+}
+
 /** For messages: `Node 24`, or `Node 24 with git, jq`. */
 export function describeImage({ modules, nodeMajor, packages }: ImageSpec): string {
   const additions = [...packages, ...modules];

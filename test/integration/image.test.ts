@@ -192,7 +192,7 @@ describe("Sandbox image", function () {
 
     progress.length = 0;
     const changed = await build();
-    assert.deepEqual(progress, [`building ${changed.tag}`]);
+    assert.deepEqual(progress, [`building ${changed.tag} (0.0 MB)`]);
     assert.deepEqual([changed.built, changed.baseTag], [true, image.baseTag]);
     assert.notEqual(changed.tag, image.tag);
     const layers = async (id: string): Promise<string[]> => (await docker.getImage(id).inspect()).RootFS.Layers ?? [];

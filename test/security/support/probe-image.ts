@@ -47,14 +47,10 @@ export async function systemCallNumbers(): Promise<Map<string, number>> {
 
 async function build(): Promise<string> {
   const content = await probeProgram();
-  const dockerfile = `FROM ${await sandboxImageId()}
-COPY rootfs/ /
-COPY --chown=0:${MASKED_GROUP} rootfs${MASKED_PROBE} ${MASKED_PROBE}
-`;
-  const context = packContext(Buffer.from(dockerfile), [
+  const context = await packContext(Buffer.from(`FROM ${await sandboxImageId()}\nADD rootfs.tar /\n`), [
     { type: "file", path: PROBE.slice(1), mode: 0o755, content },
     { type: "file", path: UNREADABLE_PROBE.slice(1), mode: 0o711, content },
-    { type: "file", path: MASKED_PROBE.slice(1), mode: 0o710, content },
+    { type: "file", path: MASKED_PROBE.slice(1), mode: 0o710, gid: MASKED_GROUP, content },
   ]);
   await readEngineMessages(await docker.buildImage(context, { t: tag, rm: true, forcerm: true, version: "1" }));
   return (await docker.getImage(tag).inspect()).Id;

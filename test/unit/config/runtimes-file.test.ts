@@ -294,8 +294,6 @@ describe("runtimes-file: what a runtime becomes", () => {
 
   for (const [settings, entry] of [
     [{ permissions: { network: { allowedHosts: ["localhost"] } } }, "permissions.network.allowedHosts"],
-    [{ packages: ["jq"] }, "packages"],
-    [{ modules: ["lodash"] }, "modules"],
   ] as const) {
     it(`cannot run as long as ${entry} cannot be enforced, and says so`, () => {
       const { runtimes } = parseRuntimes(JSON.stringify({ runtimes: { node: settings } }), FILE);

@@ -67,7 +67,16 @@ const loaded = (...settings: readonly object[]) => ({
   warnings: [],
 });
 const ALICE: ApiKey = { name: "alice", sha256: hashKey("alice"), scopes: ["execute"] };
-const SPARE: SandboxImage = { id: "x", tags: ["t"], kind: "sandbox", nodeMajor: "24", baseHash: "b", sizeBytes: 2 ** 20 };
+const SPARE: SandboxImage = {
+  id: "x",
+  tags: ["t"],
+  kind: "sandbox",
+  nodeMajor: "24",
+  baseHash: "b",
+  additionsHash: "",
+  spec: "",
+  sizeBytes: 2 ** 20,
+};
 const READY: FoundImage = { state: "ready", tag: "t", id: "x", nodeVersion: "24.1.0", groups: new Map() };
 const STALE: FoundImage = { state: "stale", tag: "t", message: "" };
 const layer = { id: "l", title: "Layer", required: true };

@@ -1,4 +1,5 @@
 import assert from "node:assert/strict";
+import { Readable } from "node:stream";
 import fc from "fast-check";
 import { assertSafeHeaders, type EntryHeader, type ImageEntry, packContext } from "../../../src/sandbox/docker/image/image-entries.ts";
 import { readTar } from "../../../src/sandbox/docker/image/read-tar.ts";
@@ -9,29 +10,36 @@ const ENTRIES: readonly ImageEntry[] = [
   { type: "file", path: "etc/hosts", mode: 0o644, content: Buffer.from("127.0.0.1 localhost\n") },
   { type: "directory", path: "run/code-mode", mode: 0o755 },
   { type: "symlink", path: "lib", target: "usr/lib" },
+  { type: "file", path: "usr/bin/git", mode: 0o710, gid: 60_001, content: Buffer.from("git") },
 ];
 
-const packed = async (entries: readonly ImageEntry[]): Promise<Buffer> => Buffer.concat(await packContext(DOCKERFILE, entries).toArray());
+const packed = async (entries: readonly ImageEntry[]): Promise<Buffer> =>
+  Buffer.concat((await (await packContext(DOCKERFILE, entries)).toArray()) as Buffer[]);
 
 describe("Sandbox image: build context", () => {
-  it("holds the Dockerfile and the entries below rootfs, with the directories that they are in", async () => {
+  it("holds the Dockerfile and an archive of the entries, with the directories that they are in", async () => {
+    const outer: string[] = [];
     const seen: string[] = [];
-    await readTar(packContext(DOCKERFILE, ENTRIES), ({ name, type, mode, uid, gid }) => {
-      assert.deepEqual([uid, gid], [0, 0]);
-      seen.push(`${type} ${mode.toString(8)} ${name}`);
+    await readTar(await packContext(DOCKERFILE, ENTRIES), async ({ gid, mode, name, type, uid }, content) => {
+      outer.push(`${type} ${mode?.toString(8)} ${name} ${uid}:${gid}`);
+      if (name !== "rootfs.tar") return;
+      await readTar(Readable.from([await content()]), (header) => {
+        seen.push(`${header.type} ${header.mode?.toString(8)} ${header.name} ${header.uid}:${header.gid}`);
+      });
     });
+    assert.deepEqual(outer, ["file 644 Dockerfile 0:0", "file 644 rootfs.tar 0:0"]);
     assert.deepEqual(seen, [
-      "file 644 Dockerfile",
-      "directory 755 rootfs",
-      "directory 755 rootfs/etc",
-      "file 644 rootfs/etc/hosts",
-      "symlink 777 rootfs/lib",
-      "directory 755 rootfs/run",
-      "directory 755 rootfs/run/code-mode",
-      "directory 755 rootfs/usr",
-      "directory 755 rootfs/usr/local",
-      "directory 755 rootfs/usr/local/bin",
-      "file 711 rootfs/usr/local/bin/node",
+      "directory 755 etc 0:0",
+      "file 644 etc/hosts 0:0",
+      "symlink 777 lib 0:0",
+      "directory 755 run 0:0",
+      "directory 755 run/code-mode 0:0",
+      "directory 755 usr 0:0",
+      "directory 755 usr/bin 0:0",
+      "file 710 usr/bin/git 0:60001",
+      "directory 755 usr/local 0:0",
+      "directory 755 usr/local/bin 0:0",
+      "file 711 usr/local/bin/node 0:0",
     ]);
   });
 
@@ -58,7 +66,7 @@ describe("Sandbox image: build context", () => {
 
 describe("Sandbox image: safe modes and owners", () => {
   const header = (change: Partial<EntryHeader>): EntryHeader => ({
-    name: "rootfs/x",
+    name: "dir/x",
     type: "file",
     mode: 0o644,
     uid: 0,
@@ -68,13 +76,23 @@ describe("Sandbox image: safe modes and owners", () => {
     linkname: "",
     ...change,
   });
-  const root = header({ name: "rootfs", type: "directory", mode: 0o755 });
+  const root = header({ name: "dir", type: "directory", mode: 0o755 });
   const check = (change: Partial<EntryHeader>): void => assertSafeHeaders([root, header(change)]);
 
   it("accepts what root alone may write", () => {
     for (const mode of [0o644, 0o711, 0o755, 0o400]) check({ mode });
     check({ type: "symlink", mode: 0o777, linkname: "y" });
-    check({ type: "symlink", mode: 0o777, linkname: "../rootfs/y" });
+    check({ type: "symlink", mode: 0o777, linkname: "../dir/y" });
+    check({ type: "symlink", mode: 0o777, linkname: "../etc/hosts" });
+  });
+
+  it("accepts another group than root's only on a program that is its own", () => {
+    for (const gid of [60_001, 64_999]) for (const mode of [0o710, 0o750]) check({ gid, mode });
+    for (const mode of [0o711, 0o755, 0o700, 0o770, 0o640, 0o2710, 0o4710])
+      assert.throws(() => check({ gid: 60_001, mode }), { reason: "unsafe_content" });
+    for (const gid of [1, 1000, 60_000, 65_000, 65_534]) assert.throws(() => check({ gid, mode: 0o710 }), { reason: "unsafe_content" });
+    for (const type of ["directory", "symlink"] as const)
+      assert.throws(() => check({ gid: 60_001, mode: 0o710, type, linkname: "y" }), { reason: "unsafe_content" });
   });
 
   const refused: Record<string, Partial<EntryHeader>> = {
@@ -89,11 +107,13 @@ describe("Sandbox image: safe modes and owners", () => {
     "another group": { gid: 1 },
     "a device": { type: "character-device" },
     "a FIFO": { type: "fifo" },
-    "a hard link": { type: "link", linkname: "rootfs/y" },
+    "a hard link": { type: "link", linkname: "dir/y" },
     "an absolute link": { type: "symlink", linkname: "/etc/passwd" },
-    "a link out of the image": { type: "symlink", linkname: "../Dockerfile" },
+    "a link out of the image": { type: "symlink", linkname: "../../etc/passwd" },
+    "a link to everything": { type: "symlink", linkname: ".." },
+    "a name that deletes another file": { name: "dir/.wh.x" },
     "a link to nothing": { type: "symlink", linkname: "" },
-    "a path that leads up": { name: "rootfs/../x" },
+    "a path that leads up": { name: "dir/../x" },
     "an absolute path": { name: "/x" },
   };
   for (const [what, change] of Object.entries(refused)) {

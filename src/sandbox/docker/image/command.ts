@@ -15,10 +15,13 @@ export class CommandError extends Error {
   override readonly name = "CommandError";
   /** The command is not installed. */
   readonly missing: boolean;
+  /** What it wrote to its standard output. */
+  readonly output: string;
 
-  constructor(message: string, options: { missing: boolean; cause?: unknown }) {
+  constructor(message: string, options: { missing: boolean; output?: string; cause?: unknown }) {
     super(message, { cause: options.cause });
     this.missing = options.missing;
+    this.output = options.output ?? "";
   }
 }
 
@@ -56,7 +59,8 @@ export function runCommand(command: string, args: readonly string[], options: Co
         reject(new CommandError(message, { missing, cause: failure }));
       } else if (code !== 0) {
         const ending = code === null ? `was ended by ${String(killedBy)} (it has ${TIMEOUT_MS / 60_000} minutes)` : `failed with ${code}`;
-        reject(new CommandError(`\`${command} ${args[0] ?? ""}\` ${ending}: ${complaints.trim()}`, { missing: false }));
+        const message = `\`${command} ${args[0] ?? ""}\` ${ending}: ${complaints.trim()}`;
+        reject(new CommandError(message, { missing: false, output: Buffer.concat(output).toString("utf8") }));
       } else {
         resolve(Buffer.concat(output));
       }

@@ -10,6 +10,7 @@ import type { Readable } from "node:stream";
 import { ARCHITECTURES, type Architecture } from "./architecture.ts";
 import type { ImageEntry } from "./image-entries.ts";
 import { ImageBuildError } from "./image-error.ts";
+import { canonicalPath, followLink } from "./package-paths.ts";
 import { readTar } from "./read-tar.ts";
 
 /** What to pick. */
@@ -66,9 +67,13 @@ export class DebianFilter {
     return [...picked.values()];
   }
 
-  /** Shared libraries by the stem of their name, so that `libstdc++.so.6` also keeps the `libstdc++.so.6.0.30` behind it. */
   #isCandidate(path: string): boolean {
     if (path.startsWith("usr/share/doc/")) return path.split("/").length === 4 || basename(path) === "copyright";
+    return this.isLibrary(path);
+  }
+
+  /** Shared libraries by the stem of their name, so that `libstdc++.so.6` also keeps the `libstdc++.so.6.0.30` behind it. */
+  isLibrary(path: string): boolean {
     if (path === this.#loader) return true;
     if (dirname(path) !== this.#libraryFolder) return false;
     const name = basename(path);
@@ -107,15 +112,4 @@ export class DebianFilter {
     this.#pick(copyright, picked);
     if (target !== folder) picked.set(folder, { type: "symlink", path: folder, target: relative(dirname(folder), target) });
   }
-}
-
-/** A path without its leading `./` or `/`, in the merged layout: what Debian calls `/lib` is a link to `/usr/lib`. */
-function canonicalPath(path: string): string {
-  const plain = join("/", path).slice(1).replace(/\/$/, "");
-  return /^lib(64)?\//.test(plain) ? `usr/${plain}` : plain;
-}
-
-/** Where a link leads. Absolute ones start at the root of the file system. */
-function followLink(path: string, target: string): string {
-  return canonicalPath(target.startsWith("/") ? target : join(dirname(path), target));
 }

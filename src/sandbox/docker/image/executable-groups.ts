@@ -7,8 +7,8 @@ import { z } from "zod";
 import { ImageBuildError } from "./image-error.ts";
 
 /** Above the user ids of sandboxes, and below those that systemd hands out. */
-const FIRST_GROUP = 60_001;
-const LAST_GROUP = 64_999;
+export const FIRST_GROUP = 60_001;
+export const LAST_GROUP = 64_999;
 
 /** For each entry of the specification's `executables`, the groups of the files that it names. */
 export type ExecutableGroups = ReadonlyMap<string, readonly number[]>;
@@ -19,7 +19,7 @@ export interface UsableImage {
   readonly groups: ExecutableGroups;
 }
 
-const labelSchema = z.record(z.string().min(1), z.array(z.int().min(FIRST_GROUP).max(LAST_GROUP)).min(1));
+const labelSchema = z.record(z.string().min(1), z.array(z.int().min(FIRST_GROUP).max(LAST_GROUP)));
 
 /** As the label's text: JSON, in a fixed order. */
 export function formatGroups(groups: ExecutableGroups): string {

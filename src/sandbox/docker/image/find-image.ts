@@ -3,6 +3,7 @@
  */
 
 import type Docker from "dockerode";
+import { describeImage, imageKey } from "../../../domain/image-spec.ts";
 import { engineArchitecture } from "./architecture.ts";
 import { engineError, isNotFound, statusOf } from "./engine-messages.ts";
 import { type ExecutableGroups, parseGroups } from "./executable-groups.ts";
@@ -24,9 +25,13 @@ export interface SandboxImage {
   readonly id: string;
   /** None for what an interrupted build, or a newer build of the same tag, left. */
   readonly tags: readonly string[];
-  readonly kind: "base" | "sandbox" | "leftover";
+  readonly kind: "base" | "additions" | "sandbox" | "leftover";
   readonly nodeMajor: string;
   readonly baseHash: string;
+  /** Empty for an image without packages and modules. */
+  readonly additionsHash: string;
+  /** The key of the specification that a sandbox image was built for; else empty. */
+  readonly spec: string;
   readonly sizeBytes: number;
 }
 
@@ -39,17 +44,17 @@ export interface PruneResult {
 /** Looks for the image that the present sources give. Builds nothing. */
 export async function findImage(options: ImageSelection & { readonly docker: Docker }): Promise<FoundImage> {
   const { docker } = options;
-  const { tag, hash, prefix, nodeMajor, node } = await readImageSources(options, await engineArchitecture(docker));
+  const { tag, hash, prefix, node, spec } = await readImageSources(options, await engineArchitecture(docker));
   const image = await findTagged(docker, tag, LABELS.sources, hash);
   if (image !== undefined) {
     return { state: "ready", tag, id: image.id, nodeVersion: node.version, groups: parseGroups(image.labels[LABELS.groups], tag) };
   }
 
-  const older = (await listSandboxImages(docker, prefix)).some((image) => image.kind === "sandbox" && image.nodeMajor === nodeMajor);
+  const older = (await listSandboxImages(docker, prefix)).some((image) => image.kind === "sandbox" && image.spec === imageKey(spec));
   const remedy = "Run `make sandbox-image` (or `code-mode image build`).";
   return older
-    ? { state: "stale", tag, message: `The sandbox image for Node ${nodeMajor} is older than its sources. ${remedy}` }
-    : { state: "missing", tag, message: `There is no sandbox image for Node ${nodeMajor}. ${remedy}` };
+    ? { state: "stale", tag, message: `The sandbox image for ${describeImage(spec)} is older than its sources. ${remedy}` }
+    : { state: "missing", tag, message: `There is no sandbox image for ${describeImage(spec)}. ${remedy}` };
 }
 
 interface TaggedImage {
@@ -74,26 +79,26 @@ async function inspect(docker: Docker, tag: string): Promise<Docker.ImageInspect
   }
 }
 
-/** All images that were made here under the prefix, sandbox images first, so that each comes before its base. */
+/** All images that were made here under the prefix, sandbox images first, so that each comes before what it stands on. */
 export async function listSandboxImages(docker: Docker, prefix = "code-mode"): Promise<SandboxImage[]> {
   const filters = { label: [`${LABELS.prefix}=${prefix}`] };
   const images = await docker.listImages({ filters }).catch((error: unknown) => {
     throw engineError(error, "listing images");
   });
-  const order = ["sandbox", "base", "leftover"];
+  const order = ["sandbox", "additions", "base", "leftover"];
   return images.map(toSandboxImage).sort((a, b) => order.indexOf(a.kind) - order.indexOf(b.kind) || a.id.localeCompare(b.id));
 }
 
-/** Removes all images of the prefix but those with the tags, and the bases of these. Never one that a container uses. */
+/** Removes all images of the prefix but those with the tags, and what these stand on. Never one that a container uses. */
 export async function pruneSandboxImages(docker: Docker, keepTags: readonly string[], prefix = "code-mode"): Promise<PruneResult> {
   const images = await listSandboxImages(docker, prefix);
   // By id: an engine may list a name in a longer form than the one it was given.
   const keptIds = new Set((await Promise.all(keepTags.map((tag) => inspect(docker, tag)))).map((image) => image?.Id));
-  const keptBases = new Set(images.filter(({ id }) => keptIds.has(id)).map(({ baseHash }) => baseHash));
+  const isKept = isNeededBy(images.filter(({ id }) => keptIds.has(id)));
   const removed: SandboxImage[] = [];
   const refused: { image: SandboxImage; reason: string }[] = [];
   for (const image of images) {
-    if (keptIds.has(image.id) || (image.kind === "base" && keptBases.has(image.baseHash))) continue;
+    if (isKept(image)) continue;
     try {
       for (const name of image.tags.length === 0 ? [image.id] : image.tags) await removeImage(docker, name);
       removed.push(image);
@@ -103,6 +108,15 @@ export async function pruneSandboxImages(docker: Docker, keepTags: readonly stri
     }
   }
   return { removed, refused };
+}
+
+/** Whether an image is one of these, or one that they stand on. */
+export function isNeededBy(images: readonly SandboxImage[]): (image: SandboxImage) => boolean {
+  const ids = new Set(images.map(({ id }) => id));
+  const bases = new Set(images.map(({ baseHash }) => baseHash));
+  const additions = new Set(images.map(({ additionsHash }) => additionsHash));
+  return ({ additionsHash, baseHash, id, kind }) =>
+    ids.has(id) || (kind === "base" && bases.has(baseHash)) || (kind === "additions" && additions.has(additionsHash));
 }
 
 /** Without force: the engine refuses what is in use. What is gone already, with its child or by another hand, is fine. */
@@ -119,8 +133,16 @@ function toSandboxImage(image: Docker.ImageInfo): SandboxImage {
   // The engine's types say otherwise, but an image without a name has null here, or "<none>:<none>".
   const names = image.RepoTags as string[] | null;
   const tags = (names ?? []).filter((tag) => tag !== "<none>:<none>");
-  const kind = tags.length === 0 ? "leftover" : LABELS.sources in labels ? "sandbox" : "base";
-  return { id: image.Id, tags, kind, nodeMajor: labels[LABELS.major] ?? "", baseHash: labels[LABELS.base] ?? "", sizeBytes: image.Size };
+  return {
+    id: image.Id,
+    tags,
+    kind: tags.length === 0 ? "leftover" : LABELS.sources in labels ? "sandbox" : LABELS.additions in labels ? "additions" : "base",
+    nodeMajor: labels[LABELS.major] ?? "",
+    baseHash: labels[LABELS.base] ?? "",
+    additionsHash: labels[LABELS.additions] ?? "",
+    spec: labels[LABELS.spec] ?? "",
+    sizeBytes: image.Size,
+  };
 }
 
 function labelsOf(holder: unknown): Readonly<Record<string, string>> {

@@ -5,6 +5,8 @@
 export type ImageBuildReason =
   /** The signal was aborted. */
   | "aborted"
+  /** More files of packages and modules than fit into memory. */
+  | "additions_too_large"
   /** The engine runs on a processor that no pinned Node package is for. */
   | "architecture_unsupported"
   /** No Debian package could be had, neither with apt nor from a registry. */
@@ -17,10 +19,18 @@ export type ImageBuildReason =
   | "engine_failed"
   /** The engine did not answer, or went away in the middle. */
   | "engine_unavailable"
+  /** What the configuration allows to execute is in no package, or a script's interpreter may not be executed. */
+  | "executable_missing"
   /** The Node package is not the one that was pinned. */
   | "integrity_mismatch"
+  /** The registry has no such module, or no such version of it. */
+  | "module_unknown"
+  /** npm is missing or failed. */
+  | "modules_unavailable"
   /** npm is missing or could not fetch the Node package. */
   | "node_unavailable"
+  /** apt knows no such package. */
+  | "package_unknown"
   /** A file of this package, or of its build, is missing or wrong. */
   | "sources_invalid"
   /** What was about to be put into the image has an owner, mode or link that must not be there. */

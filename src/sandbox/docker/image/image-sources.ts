@@ -1,19 +1,20 @@
 /**
  * What an image is made from, and the hashes of it that name the image: equal sources, equal tag, nothing to build.
  *
- * The Debian packages count by name only. Their newest version at the time of the build is taken; `refresh` takes a newer one.
+ * The Debian packages count by name only. Their newest version at the time of the build is taken; `refresh` takes a newer one. So do
+ * modules, as far as their version is left open.
  */
 
 import { createHash } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { z } from "zod";
-import type { ImageSpec } from "../../../domain/image-spec.ts";
+import { type ImageSpec, imageKey } from "../../../domain/image-spec.ts";
 import type { Architecture } from "./architecture.ts";
 import { ImageBuildError, messageOf } from "./image-error.ts";
 
 /** Raise it when this code makes another image of the same sources: the filter, the layout, modes, labels. */
-const FORMAT = "2";
+const FORMAT = "3";
 
 /** Files of `sandbox-image/etc`, which become the image's /etc. Named one by one, so that no editor's backup gets in. */
 const ETC_FILES = ["group", "nsswitch.conf", "passwd"] as const;
@@ -54,6 +55,7 @@ export interface ImageSelection {
 
 export interface ImageSources {
   readonly prefix: string;
+  readonly spec: ImageSpec;
   readonly nodeMajor: string;
   readonly architecture: Architecture;
   readonly node: NodePin;
@@ -66,6 +68,8 @@ export interface ImageSources {
   };
   /** Hash of what the base is made from. */
   readonly baseHash: string;
+  /** What packages and modules are added on the base; nothing for an image without. */
+  readonly additions: { readonly hash: string; readonly tag: string } | undefined;
   /** Hash of all of it. */
   readonly hash: string;
   readonly baseTag: string;
@@ -93,16 +97,21 @@ export async function readImageSources(selection: ImageSelection, architecture: 
     files.baseDockerfile,
     ...files.etc.flatMap(({ name, content }) => [name, content]),
   );
-  const hash = hashOf(baseHash, files.dockerfile, files.runner, files.typescript);
+  const { executables, modules, packages } = selection.image;
+  const isPlain = executables.length === 0 && modules.length === 0 && packages.length === 0;
+  const additionsHash = hashOf(baseHash, files.dockerfile, imageKey(selection.image));
+  const hash = hashOf(isPlain ? baseHash : additionsHash, files.dockerfile, files.runner, files.typescript);
   const tagOf = (kind: string, of: string): string => `${prefix}-${kind}:node${nodeMajor}-${of.slice(0, 12)}`;
   return {
     prefix,
+    spec: selection.image,
     nodeMajor,
     architecture,
     node,
     files,
     baseHash,
     hash,
+    additions: isPlain ? undefined : { hash: additionsHash, tag: tagOf("additions", additionsHash) },
     baseTag: tagOf("base", baseHash),
     tag: tagOf("sandbox", hash),
   };
