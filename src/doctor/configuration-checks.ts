@@ -8,6 +8,7 @@ import { readableSize } from "../domain/byte-size.ts";
 import type { LoadedKeys } from "../config/keys.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
 import { newInstanceId } from "../domain/ids.ts";
+import { findUnsupported } from "../domain/unsupported.ts";
 import { findPathProblems } from "../sandbox/docker/configured-paths.ts";
 import { excessBytes } from "../sandbox/docker/run-directory.ts";
 import { failWith } from "./check.ts";
@@ -70,14 +71,17 @@ function judgeRuntimesFile({ runtimes, warnings }: LoadedRuntimes, file: string)
 }
 
 export function judgeAvailable({ runtimes }: LoadedRuntimes): Outcome {
-  const all = [...runtimes.values()];
-  const refused = all.filter(({ unavailable }) => unavailable.length > 0);
+  const all = [...runtimes.values()].map(({ name, permissions, unavailable }) => ({
+    name,
+    reasons: [...unavailable, ...findUnsupported(permissions)],
+  }));
+  const refused = all.filter(({ reasons }) => reasons.length > 0);
   if (refused.length === 0) return { status: "ok", found: all.length === 1 ? "the one runtime" : `all ${all.length} runtimes` };
   return {
     status: refused.length === all.length ? "fail" : "warn",
     found: `${all.length - refused.length} of ${all.length} runtimes`,
-    details: refused.flatMap(({ name, unavailable }) => unavailable.map((reason) => `${name}: ${reason}`)),
-    remedy: "Leave out of runtimes.json what is not there yet. Until then requests for these runtimes are refused.",
+    details: refused.flatMap(({ name, reasons }) => reasons.map((reason) => `${name}: ${reason}`)),
+    remedy: "Leave out of runtimes.json what is not there yet. Until then these runtimes refuse every request that does not do without.",
   };
 }
 

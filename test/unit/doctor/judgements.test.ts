@@ -67,6 +67,7 @@ const loaded = (...settings: readonly object[]) => ({
   warnings: [],
 });
 const ALICE: ApiKey = { name: "alice", sha256: hashKey("alice"), scopes: ["execute"] };
+const NEEDS_GATEWAY = { permissions: { network: { allowedHosts: ["localhost"] } } };
 const SPARE: SandboxImage = {
   id: "x",
   tags: ["t"],
@@ -134,8 +135,8 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["an older image", judgeOlder([SPARE, { ...SPARE, id: "old", baseHash: "c" }], [READY]), "info", /1, of 1 MB.*prune/],
 
   ["runtimes that can run", judgeAvailable(loaded({}, {})), "ok", /all 2 runtimes/],
-  ["one that cannot", judgeAvailable(loaded({}, { packages: ["git"] })), "warn", /1 of 2.*r1: packages/],
-  ["none that can", judgeAvailable(loaded({ packages: ["git"] })), "fail", /0 of 1/],
+  ["one that cannot", judgeAvailable(loaded({}, NEEDS_GATEWAY)), "warn", /1 of 2.*r1: .*allowedHosts/],
+  ["none that can", judgeAvailable(loaded(NEEDS_GATEWAY)), "fail", /0 of 1/],
   ["no keys", judgeKeys({ keys: undefined, hasFile: false, warnings: [] }, "keys.json"), "ok", /none: .* loopback only/],
   [
     "keys of the environment",

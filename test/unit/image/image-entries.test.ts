@@ -21,10 +21,10 @@ describe("Sandbox image: build context", () => {
     const outer: string[] = [];
     const seen: string[] = [];
     await readTar(await packContext(DOCKERFILE, ENTRIES), async ({ gid, mode, name, type, uid }, content) => {
-      outer.push(`${type} ${mode?.toString(8)} ${name} ${uid}:${gid}`);
+      outer.push(`${type} ${mode.toString(8)} ${name} ${uid}:${gid}`);
       if (name !== "rootfs.tar") return;
       await readTar(Readable.from([await content()]), (header) => {
-        seen.push(`${header.type} ${header.mode?.toString(8)} ${header.name} ${header.uid}:${header.gid}`);
+        seen.push(`${header.type} ${header.mode.toString(8)} ${header.name} ${header.uid}:${header.gid}`);
       });
     });
     assert.deepEqual(outer, ["file 644 Dockerfile 0:0", "file 644 rootfs.tar 0:0"]);

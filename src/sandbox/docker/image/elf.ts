@@ -20,7 +20,7 @@ const FLAG_1_PIE = 0x0800_0000n;
 /** `libz.so`, `libz.so.1.2`, `binding.node`. */
 const LIBRARY_NAME = /\.(so(\.[\w.+-]+)?|node)$/;
 
-export const isElf = (content: Buffer): boolean => content.length >= HEADER_BYTES && content.subarray(0, MAGIC.length).equals(MAGIC);
+const isElf = (content: Buffer): boolean => content.length >= HEADER_BYTES && content.subarray(0, MAGIC.length).equals(MAGIC);
 
 export const isLibraryName = (path: string): boolean => LIBRARY_NAME.test(path);
 

@@ -89,7 +89,7 @@ function missingInterpreters(pool: FilePool, path: string, granted: ReadonlySet<
 }
 
 /** What the first line of a script names: the interpreter, and for `env` also the command that it looks up. */
-export function interpretersOf(content: Buffer): string[] {
+function interpretersOf(content: Buffer): string[] {
   const end = content.subarray(0, 256).indexOf("\n");
   const [line = ""] = content
     .subarray(0, end === -1 ? 256 : end)

@@ -36,11 +36,11 @@ export class FilePool {
 
   /** Takes what is kept of a Debian package's files. */
   readonly addPackage = (tar: Readable): Promise<void> =>
-    readTar(tar, async ({ linkname, mode = 0, name, size = 0, type }, content) => {
+    readTar(tar, async ({ linkname, mode, name, size, type }, content) => {
       const path = canonicalPath(name);
       if (!isKeptPath(path)) return;
-      if (type === "symlink") this.#entries.set(path, { type: "link", target: followLink(path, linkname ?? "") });
-      else if (type === "link") this.#entries.set(path, { type: "link", target: canonicalPath(linkname ?? "") });
+      if (type === "symlink") this.#entries.set(path, { type: "link", target: followLink(path, linkname) });
+      else if (type === "link") this.#entries.set(path, { type: "link", target: canonicalPath(linkname) });
       else if (type === "file") {
         this.#count(size);
         const bytes = await content();

@@ -121,5 +121,5 @@ function faultOf(header: EntryHeader, directories: ReadonlySet<string>): string 
   }
 }
 
-const isForGroup = ({ gid = 0, mode = 0, type }: EntryHeader): boolean =>
+const isForGroup = ({ gid, mode, type }: EntryHeader): boolean =>
   type === "file" && gid >= FIRST_GROUP && gid <= LAST_GROUP && GROUP_MODES.includes(mode);

@@ -24,15 +24,14 @@ const USR_DROPPED = new RegExp(
   ].join("|")})(/|$)`,
 );
 
-/** Documents: only the copyright notes, and links between packages' folders of documents. */
-const DOCUMENT = /^usr\/share\/doc\//;
+/** Of the documents, the copyright notes, and links between packages' folders. */
 const KEPT_DOCUMENT = /^usr\/share\/doc\/[^/]+(\/copyright)?$/;
 
 /** Whether a file or link of a package is kept, by its path in canonical form. */
 export function isKeptPath(path: string): boolean {
   // Names that mean "deleted here" in a layer of an image.
   if (path.split("/").some((part) => part.startsWith(".wh."))) return false;
-  if (DOCUMENT.test(path)) return KEPT_DOCUMENT.test(path);
+  if (path.startsWith("usr/share/doc/")) return KEPT_DOCUMENT.test(path);
   if (path.startsWith("usr/")) return !USR_DROPPED.test(path);
   return path.startsWith("etc/") && !ETC_DROPPED.test(path);
 }
