@@ -51,13 +51,14 @@ const WHEN: Readonly<Record<ErrorCode, string>> = {
     "The body is no JSON, a field is unknown or wrong, or input files cannot be placed. `details` lists every problem with its path.",
   LIMIT_EXCEEDED: "A limit is above the runtime's ceiling, or there are too many input files. The message says the ceiling.",
   UNAUTHENTICATED: "The service has keys, and the request has none or a wrong one.",
-  FORBIDDEN: "The `Host` or `Origin` header names another host, or the key lacks the scope.",
+  FORBIDDEN: "The `Host` or `Origin` header names another host, or the key lacks the scope, or may not use the runtime.",
   PERMISSION_WIDENING: "The request asks for more than its runtime grants. `details` names each entry.",
   NOT_FOUND: "There is no such path, runtime or execution; or the execution belongs to another key.",
   METHOD_NOT_ALLOWED: "The path has no such method. The `Allow` header lists those it has.",
   PAYLOAD_TOO_LARGE: "The body is over `CODE_MODE_MAX_BODY_BYTES`.",
   UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON, is compressed, or is not UTF-8.",
-  QUEUE_FULL: "Every slot is taken and the queue is full. `Retry-After` says when to try again.",
+  QUEUE_FULL:
+    "The execution would have to wait, and the queue is full, or this key's share of it; the message says which. `Retry-After` says when to try again.",
   SHUTTING_DOWN: "The service is being stopped. `Retry-After` says when to try again.",
   SANDBOX_UNAVAILABLE:
     "No sandbox could be started: the engine or the image is missing, or the runtime cannot run here. Where trying again can help there is a `Retry-After`.",
