@@ -10,11 +10,13 @@ import { loadRuntimes } from "../../config/runtimes-file.ts";
 import { AppError } from "../../domain/errors.ts";
 import { executionRequestSchema } from "../../domain/execution.ts";
 import type { Execution, ExecutionRequest } from "../../domain/execution.ts";
+import { narrow } from "../../domain/narrow.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import { problemsOf } from "../../domain/schema-issues.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { StopSource } from "../../lib/stop-source.ts";
 import { createLogger } from "../../observability/logger.ts";
+import { checkInputFiles } from "../../sandbox/docker/workspace-folder.ts";
 import { exitCodeOfSignal, watchStopSignals } from "../signals.ts";
 import type { StopSignals } from "../signals.ts";
 import { UsageError } from "../usage-error.ts";
@@ -81,8 +83,18 @@ async function prepare(file: string, args: readonly string[], options: RunOption
     const problems = parsed.error.issues.flatMap((issue) => problemsOf(issue, "is no known field"));
     throw new UsageError(problems.map(({ message, path: at }) => `${nameOf(at, files)}: ${message}`).join("\n"));
   }
+  refuseImpossible(parsed.data, runtime);
   const folder = options.out === undefined ? undefined : await OutputFolder.open(options.out, { overwrite: options.overwrite });
   return { config, runtime, request: parsed.data, folder, json: options.json };
+}
+
+/** What the manager would refuse, before an engine is asked for anything. */
+function refuseImpossible(request: ExecutionRequest, runtime: RuntimeDefinition): void {
+  try {
+    checkInputFiles(request, narrow(runtime, request));
+  } catch (error) {
+    throw error instanceof AppError ? new UsageError(error.message) : error;
+  }
 }
 
 function select(runtimes: ReadonlyMap<string, RuntimeDefinition>, name: string | undefined): RuntimeDefinition {
@@ -181,14 +193,11 @@ function explainBroken(error: NodeJS.ErrnoException): number {
   return EXIT_CODES.notRun;
 }
 
-/** An execution that was refused: what was asked for, or what is missing here. Anything else is not for this place. */
+/** An execution that could not be started, since the engine failed. Anything else is not for this place. */
 function explainRefusal(error: unknown): number {
   if (!(error instanceof AppError)) throw error;
-  if (error.status >= 500) {
-    say(error.message);
-    return EXIT_CODES.notRun;
-  }
-  throw new UsageError(error.message);
+  say(error.message);
+  return EXIT_CODES.notRun;
 }
 
 /** Some time after the first signal; never without one. */
