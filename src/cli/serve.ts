@@ -18,16 +18,19 @@ export async function serve(exitNow: (code: number) => void): Promise<number> {
   const signals = watchStopSignals(exitNow);
   const hasTerminal = canOpenTerminal();
   let hangUps = 0;
+  const terminal = { isGone: false };
   let onHangUp = (): void => undefined;
-  process.on("SIGHUP", () => {
+  const onSignal = (): void => {
     hangUps += 1;
     onHangUp();
-  });
+  };
+  process.on("SIGHUP", onSignal);
 
   const app = await startApp(config, logger);
   onHangUp = () => {
     // A terminal that is closed sends the same signal: then there is nobody left to stop the service.
-    if (hasTerminal && !canOpenTerminal()) signals.raise("SIGTERM");
+    terminal.isGone = hasTerminal && !canOpenTerminal();
+    if (terminal.isGone) signals.raise("SIGTERM");
     else void app.reload();
   };
   if (hangUps > 0) onHangUp();
@@ -35,6 +38,11 @@ export async function serve(exitNow: (code: number) => void): Promise<number> {
   logger.info({ signal: signals.received }, "shutting down");
   await app.close();
   logger.info("stopped");
+  if (terminal.isGone) {
+    // Node aborts when it ends by itself and cannot give its terminal back.
+    process.off("SIGHUP", onSignal);
+    process.kill(process.pid, "SIGHUP");
+  }
   return 0;
 }
 

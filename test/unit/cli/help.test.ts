@@ -41,7 +41,7 @@ const examplesOf = (help: string): string[] =>
 /** The words that reach `code-mode` in a line of a shell. */
 function argumentsOf(line: string): string[] {
   const [, words = ""] =
-    /(?:^|\s)code-mode\b(.*)$/.exec(line.replace(/ [<|>].*$/, (rest) => (rest.includes("code-mode") ? rest : ""))) ?? [];
+    /(?:^|[\s(])code-mode\b([^)]*)/.exec(line.replace(/ [<|>].*$/, (rest) => (rest.includes("code-mode") ? rest : ""))) ?? [];
   return words
     .split(/\s+/)
     .filter((word) => word !== "")
