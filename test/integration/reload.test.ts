@@ -101,7 +101,7 @@ describe("Reload", () => {
       [
         "when a runtime that can run asks for an image that is not built",
         { node: { packages: ["cowsay"] } },
-        /^runtime "node" can run now, and could not any more: .*$/,
+        /^runtime "node" can run now, and could not any more: .*code-mode image build/,
       ],
       [
         "when a permission cannot be enforced yet",

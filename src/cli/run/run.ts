@@ -12,6 +12,7 @@ import { executionRequestSchema } from "../../domain/execution.ts";
 import type { Execution, ExecutionRequest } from "../../domain/execution.ts";
 import { narrow } from "../../domain/narrow.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
+import { quotePath } from "../../domain/sandbox-path.ts";
 import { problemsOf } from "../../domain/schema-issues.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { StopSource } from "../../lib/stop-source.ts";
@@ -172,6 +173,7 @@ async function execute(order: Order, signals: StopSignals): Promise<number> {
 /** Everything that there is to say and to write at the end. Gives the exit code. */
 async function deliver(execution: Execution, { folder, json, request, runtime }: Order, output: LiveOutput): Promise<number> {
   const problems = folder === undefined ? [] : await folder.write(execution.files);
+  for (const { error, path } of execution.persisted?.errors ?? []) problems.push(`not kept: ${quotePath(path)}: ${error}`);
   const spaces = process.stdout.isTTY ? 2 : undefined;
   if (json) output.resultLine(JSON.stringify(execution, undefined, spaces));
   else {

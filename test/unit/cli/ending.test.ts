@@ -18,6 +18,7 @@ const END: Execution = {
   network: [],
   denials: [],
   files: [],
+  persisted: null,
   usage: { queuedMs: 0, startMs: 0, runMs: 0, totalMs: 0, cpuMs: null, memoryPeakBytes: null },
   warm: false,
   degraded: false,

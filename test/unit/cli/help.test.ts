@@ -1,8 +1,12 @@
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
+import path from "node:path";
 
 import { Command, CommanderError } from "commander";
 
 import { createProgram } from "../../../src/cli/program.ts";
+import { EXIT_CODES } from "../../../src/cli/run/ending.ts";
+import { packageRoot } from "../../../src/lib/package-info.ts";
 
 const IGNORE = { onExit: () => undefined, exitNow: () => undefined };
 
@@ -63,9 +67,11 @@ describe("help", () => {
     });
   }
 
-  it("of run lists every exit code that is not the program's own", () => {
+  it("of run lists every exit code that is not the program's own, as docs/cli.md does", async () => {
     const run = commands.find((command) => command.name() === "run");
     const help = helpOf(run!);
+    const document = await readFile(path.join(packageRoot, "docs", "cli.md"), "utf8");
+    for (const code of Object.values(EXIT_CODES)) assert.ok(document.includes(`\n| ${code} | `), `${code} is not in docs/cli.md`);
     for (const code of ["0", "1", "2", "73", "78", "124", "125", "137", "141", "128\\+n"])
       assert.match(help, new RegExp(`\\n {2}${code} {2,}\\S`));
   });
