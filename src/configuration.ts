@@ -19,7 +19,7 @@ export interface ReloadablePart {
 }
 
 export interface ConfigurationStatus {
-  /** When what is in force was loaded. */
+  /** When all files were last taken. */
   readonly loadedAt: string;
   /** There when the last reload failed. What was wrong is in the log: it names paths and values of the operator. */
   readonly lastError?: { readonly at: string; readonly message: string };
@@ -75,7 +75,7 @@ export class Configuration {
     const at = this.#now().toISOString();
     if (failed.length > 0) {
       const message = `${failed.join(" and ")} could not be reloaded; what was in force before still is. The service's log says why.`;
-      this.#status = { loadedAt: failed.length < this.#parts.length ? at : this.#status.loadedAt, lastError: { at, message } };
+      this.#status = { loadedAt: this.#status.loadedAt, lastError: { at, message } };
       return { ok: false, problems };
     }
     this.#status = { loadedAt: at };
