@@ -54,6 +54,7 @@ export class Admission {
   set isShared(isShared: boolean) {
     this.#isShared = isShared;
     this.#running.keepsLast = isShared;
+    this.#starting.keepsLast = isShared;
   }
 
   /** The callers that run or wait. */

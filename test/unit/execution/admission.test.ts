@@ -208,6 +208,15 @@ describe("admission: several callers", () => {
     await Promise.all(waits);
     assert.deepEqual(order, ["bob", "alice", "alice", "alice"]);
   });
+
+  it("start at once where others start a crowd: the last start slot too is for who has none", async () => {
+    const admission = shared({ maxRunning: 10, maxQueued: 10, maxStarting: 2 });
+    const first = await admission.acquireStart(ALICE, NEVER);
+    const crowd = admission.acquireStart(ALICE, NEVER);
+    (await admission.acquireStart(BOB, NEVER)).release();
+    first.release();
+    (await crowd).release();
+  });
 });
 
 describe("admission: starting", () => {
