@@ -49,6 +49,8 @@ const parts: readonly Part[] = [
       bundle("sandbox-image/runner/main.ts", "sandbox-image/runner.cjs", {
         minifyWhitespace: true,
         minifySyntax: true,
+        // What a program's stack traces show of the runner looks like Node's own, which it is about as interesting as.
+        footer: { js: "//# sourceURL=node:internal/code-mode/runner" },
         // Loaded when the first program needs it, from beside the runner in the image.
         external: ["/opt/code-mode/typescript.cjs"],
       }),

@@ -11,11 +11,12 @@
 
 import process from "node:process";
 
-import type { ErrorReport, ErrorReporter } from "./error-report.ts";
+import type { ErrorReporter } from "./error-report.ts";
 import { finish } from "./finish.ts";
-import type { FinishDeps } from "./finish.ts";
+import type { FinishDeps, Outcome } from "./finish.ts";
 import { apply, ErrorClass } from "./intrinsics.ts";
 import { processInternals } from "./node-internals.ts";
+import type { RefusalWatch } from "./refusal-watch.ts";
 import { restoreBuiltIns } from "./restore-built-ins.ts";
 
 /** Node's exit code for a top-level await that never settles. */
@@ -29,6 +30,7 @@ const NEVER_SETTLES =
 
 export interface EndingDeps extends FinishDeps {
   readonly reporter: ErrorReporter;
+  readonly watch: RefusalWatch;
 }
 
 export class Ending {
@@ -145,9 +147,12 @@ export class Ending {
     return apply(this.#reallyExit, process, [exitCode]);
   }
 
-  #outcome(): { readonly result: string; readonly error: ErrorReport | null } {
-    if (this.#failure === undefined) return { result: this.#result, error: null };
-    return { result: "null", error: this.#deps.reporter.report(this.#failure.thrown) };
+  #outcome(): Omit<Outcome, "exitCode"> {
+    const { reporter, watch } = this.#deps;
+    if (this.#failure === undefined) return { result: this.#result, error: null, denials: watch.log.list() };
+    const { thrown } = this.#failure;
+    watch.noteFatal(thrown);
+    return { result: "null", error: reporter.report(thrown), denials: watch.log.list() };
   }
 }
 

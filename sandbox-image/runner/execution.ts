@@ -17,6 +17,7 @@ import { apply, functionToString, ownKeys } from "./intrinsics.ts";
 import type { CompiledProgram, Language } from "./language.ts";
 import { ModulePolicy } from "./module-policy.ts";
 import { ModuleLoader } from "./modules.ts";
+import type { RefusalWatch } from "./refusal-watch.ts";
 import { serializeResult } from "./serialize.ts";
 import type { DefaultExportSlot } from "./wrap-return.ts";
 
@@ -29,6 +30,7 @@ export interface ExecutionDeps {
   readonly ending: Ending;
   readonly reporter: ErrorReporter;
   readonly language: Language;
+  readonly watch: RefusalWatch;
   /** Absolute path. */
   readonly mainFile: string;
 }
@@ -46,16 +48,18 @@ export class Execution {
 
   /** Rejects with what the main module throws: as an unhandled rejection it takes the same way as in Node. */
   async run(): Promise<void> {
-    const { params, compiled, ending, language, mainFile } = this.#deps;
+    const { params, compiled, ending, language, mainFile, watch } = this.#deps;
     const url = pathToFileURL(mainFile).href;
     const workspace = path.dirname(mainFile);
     const loader = new ModuleLoader({
       workspace,
       main: { url, code: compiled.code },
-      policy: new ModulePolicy(params.allowedModules),
+      policy: new ModulePolicy(params.allowedModules, (what) => watch.log.note("module_not_allowed", what)),
       compileFile: (source, file) => language.compileFile(source, file),
+      watch,
     });
     loader.install();
+    watch.install();
     this.#becomeProgram();
 
     let value: unknown;

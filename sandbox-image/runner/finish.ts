@@ -3,7 +3,7 @@
  * in between. Every step is bounded in time; a service that is gone is no reason to stay.
  */
 
-import type { CloseParams, CollectParams } from "../../src/bridge/protocol.ts";
+import type { CloseParams, CollectParams, NotedDenial } from "../../src/bridge/protocol.ts";
 import type { Connection } from "./connection.ts";
 import type { ErrorReport } from "./error-report.ts";
 import { Buffer, now, stringifyJson } from "./intrinsics.ts";
@@ -24,6 +24,7 @@ export interface Outcome {
   readonly result: string;
   readonly error: ErrorReport | null;
   readonly exitCode: number;
+  readonly denials: readonly NotedDenial[];
 }
 
 export interface FinishDeps {
@@ -37,8 +38,8 @@ export interface FinishDeps {
 export function finish({ connection, workspace, unblockOutput }: FinishDeps, outcome: Outcome): void {
   connection.takeOver();
   endOtherProcesses(now() + OTHERS_TIMEOUT_MS);
-  const { result, error, exitCode } = outcome;
-  const params = `{"result":${result},"error":${stringifyJson(error)},"exitCode":${exitCode}}`;
+  const { result, error, exitCode, denials } = outcome;
+  const params = `{"result":${result},"error":${stringifyJson(error)},"exitCode":${exitCode},"denials":${stringifyJson(denials)}}`;
   const isSent = connection.sendJson(`{"jsonrpc":"2.0","method":"finished","params":${params}}`, now() + SOCKET_TIMEOUT_MS);
   const close = isSent ? receiveClose(connection) : undefined;
   if (close === undefined) return;

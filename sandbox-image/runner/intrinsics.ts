@@ -30,18 +30,20 @@ export const { inspect, types } = util;
 export const parseJson: (text: string) => unknown = JSON.parse;
 export const stringifyJson: (value: unknown) => string = JSON.stringify;
 
-export const { apply, get: getProperty, getPrototypeOf } = Reflect;
+export const { apply, defineProperty, get: getProperty, getOwnPropertyDescriptor, getPrototypeOf, ownKeys: ownPropertyKeys } = Reflect;
 export const { isArray } = Array;
 export const { keys: ownKeys } = Object;
 export const { isFinite: isFiniteNumber } = Number;
 export const byteLength = Buffer.byteLength.bind(Buffer);
 export const ErrorClass = Error;
+export const EvalErrorClass = EvalError;
 export const ObjectPrototype = Object.prototype;
 
 /* eslint-disable @typescript-eslint/unbound-method -- methods to be used with apply */
 export const functionToString = Function.prototype.toString;
 export const forEachOfMap = Map.prototype.forEach;
 export const forEachOfSet = Set.prototype.forEach;
+export const promiseThen = Promise.prototype.then;
 /* eslint-enable @typescript-eslint/unbound-method */
 
 export const killProcess = process.kill.bind(process);

@@ -23,9 +23,12 @@ export class ModuleNotAllowedError extends Error {
 export class ModulePolicy {
   readonly #allowed: readonly string[];
   readonly #names: readonly string[];
+  readonly #onRefusal: (what: string) => void;
 
-  constructor(allowed: readonly string[]) {
+  /** `onRefusal` is told what is refused, before the error is thrown. */
+  constructor(allowed: readonly string[], onRefusal: (what: string) => void = () => undefined) {
     this.#allowed = allowed;
+    this.#onRefusal = onRefusal;
     this.#names = allowed.map(withoutScheme);
   }
 
@@ -38,16 +41,18 @@ export class ModulePolicy {
     if (!isModuleName(specifier)) return;
     const name = withoutScheme(specifier);
     const isAllowed = this.allowsAll || this.#names.some((entry) => name === entry || name.startsWith(`${entry}/`));
-    if (!isAllowed) throw this.refusal(`Module "${name}"`);
+    if (!isAllowed) throw this.refusal(name, `Module "${name}"`);
   }
 
-  refusal(what: string): ModuleNotAllowedError {
-    return new ModuleNotAllowedError(what, this.#allowed);
+  /** The error for `what`, as a program would name it; `sentence` begins the message. */
+  refusal(what: string, sentence = what): ModuleNotAllowedError {
+    this.#onRefusal(what);
+    return new ModuleNotAllowedError(sentence, this.#allowed);
   }
 }
 
 /** True for `fs`, `node:fs/promises`, `lodash`, `@scope/name/part`; false for `./file.js`, `/file.js`, `#name` and other URLs. */
-function isModuleName(specifier: string): boolean {
+export function isModuleName(specifier: string): boolean {
   return isBuiltin(specifier) || specifier.startsWith("node:") || /^[^./#][^:]*$/.test(specifier);
 }
 

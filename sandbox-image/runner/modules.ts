@@ -11,9 +11,11 @@ import { fileURLToPath, pathToFileURL, URL } from "node:url";
 
 import type { CompiledFile } from "./language.ts";
 import { ErrorClass, readFileSync } from "./intrinsics.ts";
+import { isModuleName } from "./module-policy.ts";
 import type { ModulePolicy } from "./module-policy.ts";
 import { registerHooks } from "./node-internals.ts";
 import type { LoadResult, NextResolve, ResolveContext, ResolveResult } from "./node-internals.ts";
+import type { RefusalWatch } from "./refusal-watch.ts";
 
 /** Between a `require` and the hook lie about ten frames of Node's own; the program's frame comes after them. */
 const HOOK_STACK_FRAMES = 40;
@@ -24,6 +26,7 @@ export interface ModuleLoaderDeps {
   readonly main: { readonly url: string; readonly code: string };
   readonly policy: ModulePolicy;
   readonly compileFile: (source: string, file: string) => CompiledFile;
+  readonly watch: RefusalWatch;
 }
 
 export class ModuleLoader {
@@ -41,6 +44,7 @@ export class ModuleLoader {
       resolve: (specifier, context, next) => this.#withLongStacks(() => this.#resolve(specifier, context, next)),
       load: (url, context, next) => this.#load(url, () => next(url, context)),
     });
+    this.#watchBuiltins();
     if (!this.#deps.policy.allowsAll) this.#guardProcess();
   }
 
@@ -60,10 +64,21 @@ export class ModuleLoader {
     if (this.#isMain(specifier, context.parentURL)) return { url: main.url, format: "module", shortCircuit: true };
     const isChecked = !this.#isOpen && !this.#isPackage(context.parentURL);
     if (isChecked) policy.check(specifier);
-    const resolved = next(specifier, context);
+    const resolved = isChecked ? this.#findOrSuspect(specifier, context, next) : next(specifier, context);
     // A name of the program's own (`#name` in a package.json) can stand for a built-in.
     if (isChecked && specifier.startsWith("#") && resolved.url.startsWith("node:")) policy.check(resolved.url);
+    this.#deps.watch.beforeModule(resolved.url);
     return resolved;
+  }
+
+  /** A package that is not there may be one that the image could have. */
+  #findOrSuspect(specifier: string, context: ResolveContext, next: NextResolve): ResolveResult {
+    try {
+      return next(specifier, context);
+    } catch (error) {
+      if (isModuleName(specifier)) this.#deps.watch.log.suspect(error, "module_not_in_image", specifier);
+      throw error;
+    }
   }
 
   #load(url: string, next: () => LoadResult): LoadResult {
@@ -96,6 +111,16 @@ export class ModuleLoader {
     }
   }
 
+  /** The one way to a built-in that does not pass the hooks. */
+  #watchBuiltins(): void {
+    const { watch } = this.#deps;
+    const getBuiltinModule = process.getBuiltinModule.bind(process);
+    process.getBuiltinModule = (name: string) => {
+      if (typeof name === "string") watch.beforeModule(name.startsWith("node:") ? name : `node:${name}`);
+      return getBuiltinModule(name);
+    };
+  }
+
   /** The ways to a module that do not pass the hooks. */
   #guardProcess(): void {
     const { policy } = this.#deps;
@@ -110,7 +135,7 @@ export class ModuleLoader {
         return getBuiltinModule(name);
       },
       dlopen: (target: object, file: string, flags?: number) => {
-        if (!this.#isPackage(pathToFileURL(file).href)) throw policy.refusal(`The native add-on "${file}"`);
+        if (!this.#isPackage(pathToFileURL(file).href)) throw policy.refusal(file, `The native add-on "${file}"`);
         dlopen(target, file, flags);
       },
       binding: refuse("process.binding"),

@@ -15,6 +15,7 @@ import type { TypeScript } from "./full-compiler.ts";
 import { Language } from "./language.ts";
 import type { CompiledProgram } from "./language.ts";
 import { OutputPipes } from "./output-pipes.ts";
+import { RefusalWatch } from "./refusal-watch.ts";
 import { restoreBuiltIns } from "./restore-built-ins.ts";
 import { serializeResult } from "./serialize.ts";
 import { writeWorkspaceFiles } from "./workspace-files.ts";
@@ -73,7 +74,8 @@ export class Program {
   run(params: ExecuteParams): void {
     const { connection, workspace, runnerDirectory } = this.#deps;
     const reporter = new ErrorReporter({ workspace, runnerDirectory });
-    const ending = new Ending({ connection, workspace, reporter, unblockOutput: () => this.#output.unblock() });
+    const watch = new RefusalWatch({ workspace, runnerDirectory, writable: params.writable });
+    const ending = new Ending({ connection, workspace, reporter, watch, unblockOutput: () => this.#output.unblock() });
     const file = params.language === "typescript" ? "main.ts" : "main.js";
 
     this.#hasStarted = true;
@@ -88,7 +90,7 @@ export class Program {
       return ending.fail(error);
     }
     reporter.shiftFirstLine(file, compiled.firstLineShift);
-    void new Execution({ params, compiled, ending, reporter, language: this.#language, mainFile: path.join(workspace, file) }).run();
+    void new Execution({ params, compiled, ending, reporter, language: this.#language, watch, mainFile: path.join(workspace, file) }).run();
   }
 }
 

@@ -15,6 +15,8 @@
 
 import { z } from "zod";
 
+import { DENIAL_REASONS } from "../domain/denials.ts";
+
 /** Raised when the two ends could no longer understand each other. */
 export const PROTOCOL_VERSION = 1;
 
@@ -31,6 +33,7 @@ export const SANDBOX_PATHS = {
 
 /** Caps on what one message from a sandbox may hold. */
 export const MESSAGE_CAPS = { depth: 128, errorNameChars: 256, errorMessageChars: 65_536, errorStackChars: 65_536 } as const;
+export const DENIAL_CAPS = { entries: 128, whatChars: 256 } as const;
 
 /** `ready`, from the runner. */
 export const readySchema = z.strictObject({
@@ -68,6 +71,8 @@ export interface ExecuteParams {
   readonly denyCodeGeneration: boolean;
   /** Cap on the JSON text of the result, bytes. */
   readonly maxResultBytes: number;
+  /** The writable directories, relative to the workspace: for telling what a failed call was refused. */
+  readonly writable: readonly string[];
 }
 
 /** `finished`, from the runner. `result` is any JSON value; its size is capped by the frame, its depth by {@link MESSAGE_CAPS}. */
@@ -81,7 +86,19 @@ export const finishedSchema = z.strictObject({
     })
     .nullable(),
   exitCode: z.int().min(0).max(255),
+  /** What the program's process noticed that it was refused; `what` is null for the number of those that it did not keep. */
+  denials: z
+    .array(
+      z.strictObject({
+        reason: z.enum(DENIAL_REASONS),
+        what: z.string().max(DENIAL_CAPS.whatChars).nullable(),
+        count: z.int().min(1),
+      }),
+    )
+    .max(DENIAL_CAPS.entries)
+    .default([]),
 });
+export type NotedDenial = z.infer<typeof finishedSchema>["denials"][number];
 export type Finished = z.infer<typeof finishedSchema>;
 
 /** `close`, from the service. */

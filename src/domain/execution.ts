@@ -123,11 +123,17 @@ const persistedSchema = z.object({
 });
 export type Persisted = z.infer<typeof persistedSchema>;
 
-const denialSchema = z.object({
+export const denialSchema = z.object({
   kind: z.enum(["network", "tool", "file", "process", "module"]),
-  what: z.string(),
-  setting: z.string().describe("The entry of the configuration that would allow it"),
+  what: z.string().describe("The path, command, host or module; others: those beyond the first hundred"),
+  setting: z
+    .string()
+    .describe(
+      'The entry of runtimes.json, or of the request\'s own permissions, that would allow it; begins with "none" where there is none',
+    ),
+  count: z.int().optional().describe("How often, if more than once"),
 });
+export type Denial = z.infer<typeof denialSchema>;
 
 export const usageSchema = z.object({
   queuedMs: z.number().describe("Waiting for a slot"),
@@ -157,7 +163,7 @@ export const executionSchema = z.object({
   network: z.array(
     z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() }),
   ),
-  denials: z.array(denialSchema),
+  denials: z.array(denialSchema).describe("What was refused, as far as it was noticed, in the order in which it was first noticed"),
   files: z.array(outputFileSchema),
   persisted: persistedSchema.nullable().describe("What was copied to the folders with persist; null where there is none"),
   usage: usageSchema,

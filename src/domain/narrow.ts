@@ -38,7 +38,8 @@ export function narrow(
     });
   }
   const { name, language, image, guards, engineRuntime } = runtime;
-  return { runtime: name, language, image, permissions: narrowed.permissions, limits, guards, engineRuntime };
+  const { permissions } = narrowed;
+  return { runtime: name, language, image, permissions, granted: runtime.permissions, limits, guards, engineRuntime };
 }
 
 const toDetail = ({ entry, message }: PermissionProblem): { path: string; message: string } => ({

@@ -35,6 +35,8 @@ export interface EffectivePolicy {
   readonly language: Language;
   readonly image: ImageSpec;
   readonly permissions: Permissions;
+  /** What the runtime grants, before the request narrowed it. Nothing is enforced by this: it is for telling what would allow more. */
+  readonly granted: Permissions;
   readonly limits: RuntimeLimits["defaults"];
   readonly guards: Guards;
   readonly engineRuntime: string | undefined;

@@ -8,6 +8,7 @@
 import type { Logger } from "pino";
 
 import type { Caller } from "../domain/caller.ts";
+import { explainDenials } from "../domain/denials.ts";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
 import { CleanupStack } from "../lib/cleanup-stack.ts";
@@ -226,7 +227,7 @@ function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, outpu
     },
     toolCalls: [],
     network: [],
-    denials: [],
+    denials: end.kind === "finished" ? explainDenials(end.finished.denials, order.policy) : [],
     files: outputFiles(order, end),
     persisted: persisted(order, end),
     usage: { ...timing.phases(), ...end.usage },

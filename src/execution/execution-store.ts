@@ -164,7 +164,8 @@ function estimateBytes(execution: Execution): number {
   const files = execution.files.reduce((sum, file) => sum + FILE_BYTES + file.path.length + ("content" in file ? file.size : 0), 0);
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
-  return 1024 + errorChars + execution.stdout.length + execution.stderr.length + files + estimateJsonBytes(execution.result);
+  const denials = execution.denials.reduce((sum, { setting, what }) => sum + what.length + setting.length, 0);
+  return 1024 + errorChars + denials + execution.stdout.length + execution.stderr.length + files + estimateJsonBytes(execution.result);
 }
 
 /** The short form, for lists. */

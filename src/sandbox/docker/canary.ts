@@ -28,7 +28,7 @@ const MIB = 2 ** 20;
 const TIMEOUT_MS = 30_000;
 
 /** The strictest shape there is, with one writable folder. */
-const CANARY_POLICY: Omit<EffectivePolicy, "image" | "engineRuntime"> = {
+const CANARY_POLICY: Omit<EffectivePolicy, "image" | "engineRuntime" | "granted"> = {
   runtime: "canary",
   language: "javascript",
   permissions: {
@@ -112,16 +112,12 @@ function policyOf({ commands, engineRuntime, image }: CanaryShape): EffectivePol
   const { fileSystem, network } = CANARY_POLICY.permissions;
   const granted = commands === "granted" ? image.executables : [];
   const isPath = (entry: string): boolean => entry.startsWith("/");
-  return {
-    ...CANARY_POLICY,
-    image,
-    engineRuntime,
-    permissions: {
-      fileSystem: { ...fileSystem, execute: granted.filter(isPath) },
-      network,
-      system: { allowedCommands: granted.filter((entry) => !isPath(entry)), maxProcesses: commands === "none needed" ? 1 : 2 },
-    },
+  const permissions = {
+    fileSystem: { ...fileSystem, execute: granted.filter(isPath) },
+    network,
+    system: { allowedCommands: granted.filter((entry) => !isPath(entry)), maxProcesses: commands === "none needed" ? 1 : 2 },
   };
+  return { ...CANARY_POLICY, image, engineRuntime, permissions, granted: permissions };
 }
 
 async function reportOf(provider: SandboxProvider, policy: EffectivePolicy): Promise<CanaryReport> {

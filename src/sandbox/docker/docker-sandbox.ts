@@ -95,6 +95,7 @@ export class DockerSandbox implements Sandbox {
       allowedModules: policy.guards.allowedModules,
       denyCodeGeneration: policy.guards.denyCodeGeneration,
       maxResultBytes: policy.limits.resultBytes,
+      writable: policy.permissions.fileSystem.write.map(({ path }) => path),
     };
     connection.notify("execute", params);
   }

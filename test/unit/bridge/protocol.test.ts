@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 
 import {
   archivedSchema,
+  DENIAL_CAPS,
   finishedSchema,
   inspectResultSchema,
   MESSAGE_CAPS,
@@ -9,7 +10,8 @@ import {
   readySchema,
 } from "../../../src/bridge/protocol.ts";
 
-const FINISHED = { result: { a: [1] }, error: null, exitCode: 0 };
+const DENIAL = { reason: "not_writable", what: "data/a", count: 1 };
+const FINISHED = { result: { a: [1] }, error: null, exitCode: 0, denials: [DENIAL] };
 const ERROR = { name: "Error", message: "m", stack: "s" };
 
 const COUNTS = { not_a_file: 0, over_limit: 1, unreadable: 0 };
@@ -18,6 +20,7 @@ describe("protocol: what a sandbox may say", () => {
   it("is taken when it has the right form", () => {
     assert.deepEqual(finishedSchema.parse(FINISHED), FINISHED);
     assert.deepEqual(finishedSchema.parse({ ...FINISHED, result: null, error: ERROR, exitCode: 255 }).error, ERROR);
+    assert.deepEqual(finishedSchema.parse({ result: null, error: null, exitCode: 0 }).denials, []);
     assert.ok(readySchema.safeParse({ protocol: PROTOCOL_VERSION, node: "v24.1.0" }).success);
     assert.ok(inspectResultSchema.safeParse({ identities: [{ device: "1", inode: "18446744073709551615" }, { error: "ENOENT" }] }).success);
     assert.ok(archivedSchema.safeParse({ skipped: [{ path: "temp/a", sizeBytes: 1, reason: "over_limit" }], counts: COUNTS }).success);
@@ -36,6 +39,14 @@ describe("protocol: what a sandbox may say", () => {
     ["a name that is too long", { ...FINISHED, error: { ...ERROR, name: "x".repeat(MESSAGE_CAPS.errorNameChars + 1) } }],
     ["a message that is too long", { ...FINISHED, error: { ...ERROR, message: "x".repeat(MESSAGE_CAPS.errorMessageChars + 1) } }],
     ["a stack that is too long", { ...FINISHED, error: { ...ERROR, stack: "x".repeat(MESSAGE_CAPS.errorStackChars + 1) } }],
+    ["denials that are no list", { ...FINISHED, denials: { 0: DENIAL, length: 1 } }],
+    ["too many denials", { ...FINISHED, denials: Array.from({ length: DENIAL_CAPS.entries + 1 }, () => DENIAL) }],
+    ["a denial for a reason of its own", { ...FINISHED, denials: [{ ...DENIAL, reason: "constructor" }] }],
+    ["a denial of something that is no text", { ...FINISHED, denials: [{ ...DENIAL, what: { toString: "x" } }] }],
+    ["a denial of too long a text", { ...FINISHED, denials: [{ ...DENIAL, what: "x".repeat(DENIAL_CAPS.whatChars + 1) }] }],
+    ["a denial that never was", { ...FINISHED, denials: [{ ...DENIAL, count: 0 }] }],
+    ["a denial that was half", { ...FINISHED, denials: [{ ...DENIAL, count: 1.5 }] }],
+    ["a denial with a setting of its own", { ...FINISHED, denials: [{ ...DENIAL, setting: "sudo" }] }],
     ["a status of its own", { ...FINISHED, status: "completed" }],
   ] as const) {
     it(`is no result with ${title}`, () => {

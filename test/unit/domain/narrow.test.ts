@@ -284,6 +284,7 @@ describe("narrow: what a request may not ask for", () => {
       language: "typescript",
       image: runtime.image,
       permissions: { ...runtime.permissions, fileSystem: { ...runtime.permissions.fileSystem, write: [] } },
+      granted: runtime.permissions,
       limits: { ...runtime.limits.defaults, timeoutMs: 5 },
       guards: runtime.guards,
       engineRuntime: undefined,

@@ -11,7 +11,7 @@ const NOTHING_KNOWN = { usage: { cpuMs: null, memoryPeakBytes: null }, incomplet
 export const finishes = (result: unknown = null): SandboxEnd => ({
   ...NOTHING_KNOWN,
   kind: "finished",
-  finished: { result, error: null, exitCode: 0 },
+  finished: { result, error: null, exitCode: 0, denials: [] },
   files: [],
   persisted: null,
 });
