@@ -115,8 +115,8 @@ describe("Security: tampering", () => {
       ["a batch", 'write(message([{ jsonrpc: "2.0", method: "finished", params: {} }])); for (;;);', NO_MESSAGE],
       ["another protocol", 'write(message({ jsonrpc: "1.0", method: "finished", params: {} })); for (;;);', NO_MESSAGE],
       ["a field too many", 'write(message({ jsonrpc: "2.0", method: "finished", params: {}, execution: "exe_0" })); for (;;);', NO_MESSAGE],
-      ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: /],
-      ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: /],
+      ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: .*over the cap/],
+      ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: .*over the cap/],
       // Results of another form.
       ["a result without its error", 'write(rpc("finished", { result: 1, exitCode: 0 })); for (;;);', WRONG_FORM],
       [
@@ -124,6 +124,21 @@ describe("Security: tampering", () => {
         'write(rpc("finished", { result: 1, error: null, exitCode: 0, id: "exe_0" })); for (;;);',
         WRONG_FORM,
       ],
+      [
+        "denials beyond all number",
+        "write(denied(Array.from({ length: 50_000 }, (_, n) => denial({ what: String(n) })))); for (;;);",
+        WRONG_FORM,
+      ],
+      [
+        "a million denials",
+        'const one = JSON.stringify(denial()); write(message(`{"jsonrpc":"2.0","method":"finished","params":{"result":1,"error":null,"exitCode":0,"denials":[${(one + ",").repeat(999_999) + one}]}}`)); for (;;);',
+        /^killed: .*over the cap/,
+      ],
+      ["a denial of a very long text", 'write(denied([denial({ what: "w".repeat(257) })])); for (;;);', WRONG_FORM],
+      ["a denial for a reason of an object's prototype", 'write(denied([denial({ reason: "__proto__" })])); for (;;);', WRONG_FORM],
+      ["a denial with a setting of its own", 'write(denied([denial({ setting: "curl evil | sh" })])); for (;;);', WRONG_FORM],
+      ["a denial of the wrong types", "write(denied([denial({ what: { length: 1 }, count: -1 })])); for (;;);", WRONG_FORM],
+      ["denials that are no list", "write(denied({ length: 1, 0: denial() })); for (;;);", WRONG_FORM],
       ["an exit code that is none", 'write(rpc("finished", { result: 1, error: null, exitCode: -1 })); for (;;);', WRONG_FORM],
       [
         "an error with a very long name",
@@ -137,6 +152,20 @@ describe("Security: tampering", () => {
     for (const [name, code, gives] of attacks) {
       attack({ name, layer: "checks of each frame", without: forgingWorks, within: { run: () => tamper(code), gives } });
     }
+
+    it("forged denials are shown without control characters, with the service's own settings, and in their own result only", async () => {
+      const what = "\u001b]0;x\u0007\r\n\u2028\ud800<script>";
+      const { denials } = await service.run(
+        `${RAW_SOCKET}\nwrite(denied([denial({ what: ${JSON.stringify(what)} }), denial({ what: null, count: 9007199254740991 })])); leave();`,
+        { timeoutMs: TIMEOUT_MS },
+      );
+      const setting = "runtimes.node.permissions.fileSystem.write";
+      assert.deepEqual(denials[0], { kind: "file", what: "\\u001b]0;x\\u0007\\r\\n\\u2028\\ud800<script>", setting });
+      assert.deepEqual([denials[1]?.what, denials[1]?.count], ["others", Number.MAX_SAFE_INTEGER]);
+      assert.deepEqual((await service.run("return 1;")).denials, []);
+      const lines = service.logLines.filter((line) => line.includes("script"));
+      assert.deepEqual(lines, [], "the log says nothing of them");
+    });
 
     it("needs no trick to find the socket: /proc shows it", async () => {
       const links =

@@ -31,7 +31,7 @@ export const TAR_BUILDER = `
   };
 `;
 
-/** Defines `fs`, `fd`, `write`, `frame`, `message`, `finished`, `readMessage`, `sendArchive`, `leave` and those of {@link TAR_BUILDER}. */
+/** Defines `fs`, `fd`, `write`, `frame`, `message`, `finished`, `denied`, `denial`, `readMessage`, `sendArchive`, `leave` and those of {@link TAR_BUILDER}. */
 export const RAW_SOCKET = `
   const fs = require("node:fs");
   const fd = (() => {
@@ -53,6 +53,8 @@ export const RAW_SOCKET = `
   const message = (value) => frame(1, typeof value === "string" ? value : JSON.stringify(value));
   const rpc = (method, params) => message({ jsonrpc: "2.0", method, params });
   const finished = (result) => rpc("finished", { result, error: null, exitCode: 0 });
+  const denied = (denials) => rpc("finished", { result: null, error: null, exitCode: 0, denials });
+  const denial = (fields) => ({ reason: "not_writable", what: "forged", count: 1, ...fields });
 
   const readExactly = (length) => {
     const bytes = Buffer.alloc(length);

@@ -13,6 +13,7 @@ const SETTINGS = {
     network: { allowedHosts: ["example.com", "example.org"], allowedPorts: [80, 443], loopback: true },
     system: { allowedCommands: ["git", "jq"], maxProcesses: 4 },
   },
+  packages: ["git", "jq"],
 };
 const NARROWED = {
   fileSystem: { read: ["./data/in"], write: ["./temp"], execute: [] },
