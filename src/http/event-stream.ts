@@ -5,6 +5,8 @@
  * an event. A stream holds a number and the last piece that it wrote, whatever its reader does.
  */
 
+import { setTimeout } from "node:timers/promises";
+
 import type { Response } from "express";
 
 import { StopSource } from "../lib/stop-source.ts";
@@ -46,13 +48,15 @@ export function sendStreamHead(response: Response, headers: Readonly<Record<stri
 export interface StreamOptions {
   /** The last event that the reader has. */
   readonly after: number;
+  /** How long a reader that has everything waits before it is given more. */
+  readonly paceMs?: () => number;
   readonly commentMs?: number;
   readonly stallMs?: number;
 }
 
 /** Sends the events after `after` until the last one, and ends the response. Resolves when it is over, in whichever way. */
 export async function sendEvents(response: Response, log: EventLog, options: StreamOptions): Promise<void> {
-  const { after, commentMs = COMMENT_MS, stallMs } = options;
+  const { after, commentMs = COMMENT_MS, paceMs = () => 0, stallMs } = options;
   const writer = new PacedWriter(response, stallMs);
   const cursor = new Cursor(log, after);
   let commentAt = performance.now() + commentMs;
@@ -66,6 +70,8 @@ export async function sendEvents(response: Response, log: EventLog, options: Str
       commentAt = performance.now() + commentMs;
     }
     await moreWithin(commentAt - performance.now(), log, cursor.lastId, writer.gone);
+    // A reader that leaves meanwhile rejects it.
+    if (paceMs() > 0) await setTimeout(paceMs(), undefined, { signal: writer.gone }).catch(() => undefined);
   }
   await writer.end();
 }

@@ -48,7 +48,7 @@ export async function answerWithEvents({ caller, readers, record }: Follower, re
     await whileReading(events, response, async () => {
       sendStreamHead(response, { "X-Execution-Id": id });
       if (request.method === "HEAD") response.end();
-      else await sendEvents(response, events, { after });
+      else await sendEvents(response, events, { after, paceMs: () => readers.paceMs });
     });
   } finally {
     leave();

@@ -8,9 +8,19 @@ import { AppError } from "../domain/errors.ts";
 
 const MAX_READERS = { execution: 100, caller: 400, all: 1000 };
 const RETRY_AFTER_SECONDS = 5;
+/** How many events a second are written for all of them together, about. Where there are many readers, each gets larger pieces less often. */
+const WRITES_PER_MS = 4;
+/** Readers that are served as quickly as can be. */
+const UNPACED_READERS = 20;
 
 export class Readers {
   readonly #counts = new Map<string, number>();
+
+  /** How long each should wait between two pieces. */
+  get paceMs(): number {
+    const readers = this.#counts.get("all") ?? 0;
+    return readers <= UNPACED_READERS ? 0 : Math.ceil(readers / WRITES_PER_MS);
+  }
 
   /** Takes a place, until the function that it gives is called. Throws `QUEUE_FULL` when there is none. */
   enter(executionId: string, caller: string): () => void {
