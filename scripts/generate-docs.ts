@@ -58,7 +58,7 @@ const WHEN: Readonly<Record<ErrorCode, string>> = {
   PAYLOAD_TOO_LARGE: "The body is over `CODE_MODE_MAX_BODY_BYTES`.",
   UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON, is compressed, or is not UTF-8.",
   QUEUE_FULL:
-    "The execution would have to wait, and the queue is full, or this key's share of it; the message says which. `Retry-After` says when to try again.",
+    "There is no room now: the queue is full, or this key's share of it; or for the bodies of all requests together, or another reader of events. The message says which. `Retry-After` says when to try again.",
   SHUTTING_DOWN: "The service is being stopped. `Retry-After` says when to try again.",
   SANDBOX_UNAVAILABLE:
     "No sandbox could be started: the engine or the image is missing, or the runtime cannot run here. Where trying again can help there is a `Retry-After`.",

@@ -51,6 +51,10 @@ export class Admission {
   }
 
   /** Whether there may be more than one caller; false at first. */
+  get isShared(): boolean {
+    return this.#isShared;
+  }
+
   set isShared(isShared: boolean) {
     this.#isShared = isShared;
     this.#running.keepsLast = isShared;

@@ -85,6 +85,11 @@ export class RuntimeManager {
     return names.flatMap((name) => runtimes.get(name) ?? []);
   }
 
+  /** Whether there may be more than one caller, so that none may take all. */
+  get isShared(): boolean {
+    return this.#deps.admission.isShared;
+  }
+
   status(): ManagerStatus {
     const { admission } = this.#deps;
     return { accepting: this.#accepting, running: admission.running, queued: admission.queued };

@@ -9,6 +9,7 @@
 import type { RequestHandler, Response } from "express";
 
 import { AppError } from "../domain/errors.ts";
+import type { Principal } from "./authentication.ts";
 
 /** Bodies of the largest size that fit. */
 const LARGEST_BODIES = 8;
@@ -20,15 +21,21 @@ const SMALL_BODY_BYTES = 64 * 2 ** 10;
 
 class BodyBudget {
   readonly #maxBytes: number;
+  readonly #isShared: () => boolean;
+  /** By the caller's name. */
+  readonly #used = new Map<string, number>();
   #usedBytes = 0;
 
-  constructor(maxBytes: number) {
+  constructor(maxBytes: number, isShared: () => boolean) {
     this.#maxBytes = maxBytes;
+    this.#isShared = isShared;
   }
 
-  /** Throws `QUEUE_FULL` when there is not so much left. */
-  take(bytes: number): void {
-    if (this.#usedBytes + bytes > this.#maxBytes) {
+  /** Throws `QUEUE_FULL` when there is not so much left. Of several callers none gets more than it leaves to the others. */
+  take(bytes: number, caller: string): void {
+    const left = this.#maxBytes - this.#usedBytes;
+    const own = this.#used.get(caller) ?? 0;
+    if (bytes > left || (this.#isShared() && own > 0 && own + bytes > left)) {
       throw new AppError({
         code: "QUEUE_FULL",
         message: "The service holds as many request bodies as it can. Try again later, or send smaller ones with Content-Length.",
@@ -36,10 +43,14 @@ class BodyBudget {
       });
     }
     this.#usedBytes += bytes;
+    this.#used.set(caller, own + bytes);
   }
 
-  giveBack(bytes: number): void {
+  giveBack(bytes: number, caller: string): void {
     this.#usedBytes -= bytes;
+    const own = (this.#used.get(caller) ?? 0) - bytes;
+    if (own > 0) this.#used.set(caller, own);
+    else this.#used.delete(caller);
   }
 }
 
@@ -47,35 +58,34 @@ class BodyBudget {
 class BodyLease {
   readonly #budget: BodyBudget;
   readonly #bytes: number;
-  #takenBytes = 0;
+  readonly #caller: string;
   #holders = 0;
 
-  constructor(budget: BodyBudget, bytes: number) {
+  constructor(budget: BodyBudget, bytes: number, caller: string) {
     this.#budget = budget;
     this.#bytes = bytes;
+    this.#caller = caller;
   }
 
   /** Gives a function that lets go; to be called once. Throws `QUEUE_FULL` when there is no room. */
   hold(): () => void {
-    if (this.#takenBytes === 0) this.#budget.take(this.#bytes);
-    this.#takenBytes = this.#bytes;
+    if (this.#holders === 0) this.#budget.take(this.#bytes, this.#caller);
     this.#holders += 1;
     return () => {
       this.#holders -= 1;
-      if (this.#holders > 0) return;
-      this.#budget.giveBack(this.#takenBytes);
-      this.#takenBytes = 0;
+      if (this.#holders === 0) this.#budget.giveBack(this.#bytes, this.#caller);
     };
   }
 }
 
-export function limitBodies(maxBodyBytes: number): RequestHandler {
-  const budget = new BodyBudget(LARGEST_BODIES * maxBodyBytes);
+/** `authenticate` must come before. */
+export function limitBodies(maxBodyBytes: number, isShared: () => boolean): RequestHandler {
+  const budget = new BodyBudget(LARGEST_BODIES * maxBodyBytes, isShared);
   return (request, response, next) => {
     const declared = Number(request.headers["content-length"] ?? Number.NaN);
     // Larger ones are refused by the parser; they are not read.
     const bytes = Number.isSafeInteger(declared) ? Math.min(declared, maxBodyBytes) : maxBodyBytes;
-    const lease = new BodyLease(budget, bytes);
+    const lease = new BodyLease(budget, bytes, (response.locals["principal"] as Principal).name);
     if (bytes > SMALL_BODY_BYTES) response.once("close", lease.hold());
     response.locals["body"] = lease;
     next();

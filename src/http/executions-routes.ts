@@ -47,7 +47,7 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
     .post(
       requireScope("execute"),
       requireJson,
-      limitBodies(maxBodyBytes),
+      limitBodies(maxBodyBytes, () => manager.isShared),
       express.json({ limit: maxBodyBytes, inflate: false, verify: refuseCrowdedText(maxFiles) }),
       refuseCrowded,
       async (request, response) => {

@@ -8,7 +8,7 @@ import { AppError } from "../domain/errors.ts";
 
 const MAX_READERS = { execution: 100, caller: 400, all: 1000 };
 const RETRY_AFTER_SECONDS = 5;
-/** How many events a second are written for all of them together, about. Where there are many readers, each gets larger pieces less often. */
+/** Pieces that are written for all of them together, about. Where there are many readers, each gets larger ones less often. */
 const WRITES_PER_MS = 4;
 /** Readers that are served as quickly as can be. */
 const UNPACED_READERS = 20;

@@ -18,7 +18,7 @@ import { OutputCollector } from "../../../src/execution/output-collector.ts";
 import { eventPieces, sendEvents, sendStreamHead } from "../../../src/http/event-stream.ts";
 import type { StreamOptions } from "../../../src/http/event-stream.ts";
 import { eventually } from "../support/eventually.ts";
-import { finishedIn, parseEvents, printedIn } from "../support/sse.ts";
+import { finishedIn, parseEvents, printedIn } from "../../helpers/events.ts";
 
 const endOf = (log: EventLog): Execution => ({
   ...describeUnderWay({ id: "exe_1", runtime: "node", owner: "a", createdAtMs: 0, status: "running", execution: undefined }),

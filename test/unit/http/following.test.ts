@@ -11,7 +11,7 @@ import { finishes, untilStopped } from "../support/fake-sandboxes.ts";
 import type { Behaviour } from "../support/fake-sandboxes.ts";
 import { errorOf, executionOf, headOf, HttpService, restOf } from "../support/http-service.ts";
 import type { Answer, ServiceOptions } from "../support/http-service.ts";
-import { finishedIn, parseEvents, printedIn } from "../support/sse.ts";
+import { finishedIn, parseEvents, printedIn } from "../../helpers/events.ts";
 
 const STREAM = { Accept: "text/event-stream" };
 const ASYNC = { Prefer: "respond-async" };
@@ -268,6 +268,26 @@ describe("http following: streams, waiting and answers at once", () => {
       assert.equal((await waiting).status, 200);
       await eventually(() => service.manager.list().every(({ status }) => status === "completed"), "all have ended");
       assert.equal((await service.execute(large, ASYNC)).status, 202, "there is room again");
+    });
+
+    it("of one key leaves room for the bodies of another", async () => {
+      const [alice, bob] = ["alice", "bobby"].map((name) => ({ Authorization: `Bearer ${name}-0123456789` }));
+      await start({
+        maxBodyBytes: 100_000,
+        limits: { maxRunning: 1, maxQueued: 1000 },
+        keys: [
+          { name: "alice", key: "alice-0123456789", scopes: ["execute"] },
+          { name: "bob", key: "bobby-0123456789", scopes: ["execute"] },
+        ],
+      });
+      service.sandboxes.behaviour = untilGo;
+      const large = { code: "x".repeat(90_000) };
+      let taken = 0;
+      while ((await service.execute(large, { ...ASYNC, ...alice })).status === 202) taken += 1;
+      assert.equal(taken, 4, "half of all");
+      const { id } = await submit(large, bob);
+      go();
+      assert.equal(executionOf(await service.send(path(id, "?waitMs=5000"), { headers: bob! })).status, "completed");
     });
 
     it("that is refused gives the room of its body back", async () => {

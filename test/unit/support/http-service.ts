@@ -88,6 +88,7 @@ export class HttpService {
     } = options;
     const logger = pino({ level: "debug" }, { write: (line: string) => this.log.push(JSON.parse(line) as LogLine) });
     const admission = new Admission({ maxRunning: 4, maxStarting: 4, maxQueued: 4, ...limits });
+    admission.isShared = keys !== undefined && keys.length > 1;
     this.manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
       executions: new ExecutionService({ admission, provider: this.sandboxes, logger }),

@@ -2,8 +2,8 @@
 
 import assert from "node:assert/strict";
 
-import { executionSchema } from "../../../src/domain/execution.ts";
-import type { Execution } from "../../../src/domain/execution.ts";
+import { executionSchema } from "../../src/domain/execution.ts";
+import type { Execution } from "../../src/domain/execution.ts";
 
 export interface SentEvent {
   readonly id: string;
