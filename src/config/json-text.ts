@@ -47,10 +47,13 @@ const EXPECTED: Readonly<Record<SyntaxProblem, string>> = {
   "<unknown ParseErrorCode>": "this is no JSON",
 };
 
-/** Parses the text. Of wrong syntax the first problem is told: those after it mostly follow from it. */
-export function parseJsonText(text: string): JsonText {
+/**
+ * Parses the text. Of wrong syntax the first problem is told: those after it mostly follow from it. Where the text may hold a secret
+ * (`isSecret`) nothing of it is shown.
+ */
+export function parseJsonText(text: string, { isSecret = false } = {}): JsonText {
   const body = text.startsWith("\uFEFF") ? text.slice(1) : text;
-  const problem = tooLarge(body) ?? tooDeep(body) ?? wrongSyntax(body);
+  const problem = tooLarge(body) ?? tooDeep(body) ?? wrongSyntax(body, isSecret);
   if (problem !== undefined) return { ok: false, problems: [problem] };
   const [first, ...more] = hiddenKeys(body);
   if (first !== undefined) return { ok: false, problems: [first, ...more] };
@@ -81,7 +84,7 @@ function tooDeep(text: string): JsonTextProblem | undefined {
   return undefined;
 }
 
-function wrongSyntax(text: string): JsonTextProblem | undefined {
+function wrongSyntax(text: string, isSecret: boolean): JsonTextProblem | undefined {
   let first: JsonTextProblem | undefined;
   visit(
     text,
@@ -90,7 +93,7 @@ function wrongSyntax(text: string): JsonTextProblem | undefined {
         first ??= {
           line: startLine + 1,
           column: startCharacter + 1,
-          message: describe(printParseErrorCode(code), text.slice(offset, offset + length)),
+          message: describe(printParseErrorCode(code), isSecret ? "" : text.slice(offset, offset + length)),
         };
       },
     },

@@ -73,7 +73,7 @@ export interface KeysFile {
 
 /** The keys of a text; `file` is for messages. Throws a {@link StartupError} that lists every problem. */
 export function parseKeys(text: string, file: string): KeyEntry[] {
-  const json = parseJsonText(text);
+  const json = parseJsonText(text, { isSecret: true });
   if (!json.ok) throw new StartupError(json.problems.map(({ column, line, message }) => `${file}:${line}:${column}: ${message}`));
   const parsed = keysFileSchema.safeParse(json.value);
   if (!parsed.success) {

@@ -10,7 +10,7 @@ import { isExecutionId } from "../domain/ids.ts";
 import { summarize } from "../execution/execution-store.ts";
 import type { ExecutionRecord } from "../execution/execution-store.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
-import { requireScope } from "./authentication.ts";
+import { principalOf, requireScope } from "./authentication.ts";
 import type { Principal } from "./authentication.ts";
 import { limitBodies } from "./body-budget.ts";
 import { parseRequest } from "./errors.ts";
@@ -106,7 +106,5 @@ export function executionsRoutes(options: { manager: RuntimeManager; maxBodyByte
 }
 
 const ANSWERS = { json: answerWhole, stream: answerWithStream, async: answerAtOnce };
-
-const principalOf = (response: Response): Principal => response.locals["principal"] as Principal;
 
 const maySee = (principal: Principal, record: ExecutionRecord): boolean => principal.scopes.has("admin") || record.owner === principal.name;

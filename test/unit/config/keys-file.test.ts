@@ -100,6 +100,7 @@ describe("keys-file: entries", () => {
 
   it("are refused with line and column where the text is no JSON", () => {
     assert.match(problemsOf('[\n  {"name": }]')[0]!, /^etc\/keys\.json:2:\d+: expected a value/);
+    assert.ok(!problemsOf('[{"sha256": cm_secret}]')[0]!.includes("cm_secret"), "a key must not reach the log");
     assert.match(problemsOf("")[0]!, /^etc\/keys\.json:1:1: /);
   });
 
