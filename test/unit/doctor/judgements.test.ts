@@ -138,12 +138,7 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["one that cannot", judgeAvailable(loaded({}, NEEDS_GATEWAY)), "warn", /1 of 2.*r1: .*allowedHosts/],
   ["none that can", judgeAvailable(loaded(NEEDS_GATEWAY)), "fail", /0 of 1/],
   ["no keys", judgeKeys({ keys: undefined, hasFile: false, warnings: [] }, "keys.json"), "ok", /none: .* loopback only/],
-  [
-    "keys of the environment",
-    judgeKeys({ keys: [ALICE], hasFile: false, warnings: [] }, "keys.json"),
-    "ok",
-    /^1, from CODE_MODE_API_KEYS/,
-  ],
+  ["keys of the environment", judgeKeys({ keys: [ALICE], hasFile: false, warnings: [] }, "keys.json"), "ok", /^1, from CODE_MODE_API_KEYS/],
   ["keys of a file", judgeKeys({ keys: [ALICE], hasFile: true, warnings: [] }, "keys.json"), "ok", /^1, with those of keys\.json/],
   ["a file without keys", judgeKeys({ keys: [], hasFile: true, warnings: [] }, "keys.json"), "warn", /nobody gets in/],
   [
