@@ -21,6 +21,7 @@ import { ADVISORIES } from "../src/doctor/advisories.ts";
 import { allChecks } from "../src/doctor/doctor.ts";
 import { gatherFacts } from "../src/doctor/facts.ts";
 import { formatByteSize } from "../src/domain/byte-size.ts";
+import { DENIALS } from "../src/domain/denials.ts";
 import { ERROR_STATUS } from "../src/domain/errors.ts";
 import type { ErrorCode } from "../src/domain/errors.ts";
 import { STATUSES } from "../src/domain/execution.ts";
@@ -224,6 +225,20 @@ function advisoriesTable(): string {
   return table(["advisory", "part", "fixed in", "what, and what it means here"], rows);
 }
 
+function denialsTable(): string {
+  const rows = Object.values(DENIALS).flatMap(({ kind, meaning, rules }) =>
+    rules.flatMap(({ setting, where }, index) => {
+      if (setting === null) return [];
+      const otherwise = index > 0 ? "otherwise" : "";
+      return [[code(kind), meaning, where === "" ? otherwise : where, withCode(setting)]];
+    }),
+  );
+  return table(["kind", "what was refused", "where", "`setting`"], rows);
+}
+
+/** A setting with its entries marked. */
+const withCode = (setting: string): string => setting.replaceAll(/runtimes\.<runtime>(?:\.\w+)+|\w+(?:\.\w+)+|\b[a-z]+[A-Z]\w+/g, code);
+
 /** By the name of the block. */
 const BLOCKS: Readonly<Record<string, () => string>> = {
   runtime: () => fieldTable(runtimeShape),
@@ -241,6 +256,7 @@ const BLOCKS: Readonly<Record<string, () => string>> = {
       ["status", "what happened"],
       STATUSES.map((status) => [code(status), MEANING[status]]),
     ),
+  denials: denialsTable,
   layers: layersTable,
   checks: checksTable,
   advisories: advisoriesTable,
@@ -300,6 +316,7 @@ async function documentFile(file: string, names: readonly string[]): Promise<str
 const FILES: Readonly<Record<string, (file: string) => Promise<string>>> = {
   "config/runtimes.schema.json": schemaFile,
   "docs/configuration.md": (file) => documentFile(file, ["environment", "limits", "permissions", "request-limits", "runtime"]),
+  "docs/denials.md": (file) => documentFile(file, ["denials"]),
   "docs/doctor.md": (file) => documentFile(file, ["advisories", "checks"]),
   "docs/errors.md": (file) => documentFile(file, ["errors", "statuses"]),
   "docs/threat-model.md": (file) => documentFile(file, ["layers"]),
