@@ -5,6 +5,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { Denial, Execution } from "../../src/domain/execution.ts";
+import { buildImagesFor, IMAGE_TIMEOUT_MS } from "../helpers/images.ts";
 import { TestService } from "../helpers/service.ts";
 
 const FILES = { read: ["./data", "./config"], write: ["./temp"] };
@@ -12,6 +13,8 @@ const RUNTIMES = {
   node: { permissions: { fileSystem: FILES } },
   loopback: { permissions: { fileSystem: FILES, network: { loopback: true } } },
   processes: { permissions: { fileSystem: FILES, system: { maxProcesses: 4 } } },
+  node22: { permissions: { fileSystem: FILES }, version: "22" },
+  node26: { permissions: { fileSystem: FILES }, version: "26" },
   guarded: { permissions: { fileSystem: FILES }, allowedModules: ["fs"], deniedOperations: ["eval"] },
 };
 
@@ -47,7 +50,9 @@ describe("Denials", () => {
     return { codes: execution.result, denials: execution.denials };
   };
 
-  before(async () => {
+  before(async function () {
+    this.timeout(IMAGE_TIMEOUT_MS);
+    await buildImagesFor(RUNTIMES);
     service = await TestService.start({
       runtimes: RUNTIMES,
       prepare: async (workspace) => {
@@ -400,6 +405,44 @@ describe("Denials", () => {
         return code;`);
       assert.equal(execution.result, "EROFS", JSON.stringify(execution));
     });
+  });
+
+  it("are the same on every line of Node", async () => {
+    const code = `import fs, { writeFileSync } from "node:fs"; import { spawnSync, spawn } from "node:child_process";
+      await step(() => writeFileSync("result.txt", "x"));
+      await step(() => fs.rmSync("data/numbers.txt"));
+      await step(() => fs.cpSync("data/numbers.txt", "data/copy.txt"));
+      await step(() => fs.promises.rm("data/numbers.txt"));
+      await step(() => fs.promises.mkdtemp("data/made-"));
+      await step(() => emitted(fs.createWriteStream("stream.txt"), "open"));
+      await step(() => emitted(fs.createReadStream("data/private.txt"), "open"));
+      await step(() => spawnSync("git"));
+      await step(() => emitted(spawn("jq"), "exit"));
+      await step(() => fetch("https://example.com"));
+      await step(() => emitted(require("node:http").createServer().listen(8081, "127.0.0.1"), "listening"));
+      await step(() => emitted(require("node:dgram").createSocket("udp4").bind(5000), "listening"));
+      await step(() => require("node:dns").promises.lookup("example.net"));`;
+    for (const runtime of ["node", "node22", "node26"]) {
+      const { denials } = await steps(code, { runtime });
+      assert.deepEqual(
+        denials.map(({ count = 1, kind, what }) => `${kind} ${what.replace(/made-.*/, "made")} ${count}`),
+        [
+          "file result.txt 1",
+          "file data/numbers.txt 2",
+          "file data/copy.txt 1",
+          "file data/made 1",
+          "file stream.txt 1",
+          "file data/private.txt 1",
+          "process git 1",
+          "process jq 1",
+          "network example.com:443 1",
+          "network 127.0.0.1:8081 1",
+          "network udp 0.0.0.0:5000 1",
+          "network example.net 1",
+        ],
+        runtime,
+      );
+    }
   });
 
   it("come with what the program exits with, and are missing where it is killed", async () => {
