@@ -13,6 +13,7 @@ import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { Health } from "../observability/health.ts";
 import type { Authenticator } from "./authentication.ts";
 import { requireKey, requireScope } from "./authentication.ts";
+import { closeWithConnection } from "./closed-connections.ts";
 import { handleErrors } from "./errors.ts";
 import { executionsRoutes } from "./executions-routes.ts";
 import { openApiDocument } from "./openapi.ts";
@@ -37,6 +38,7 @@ export function createHttpApp(deps: HttpDeps): Express {
   app.disable("etag");
   app.set("query parser", "simple");
 
+  app.use(closeWithConnection());
   app.use(
     pinoHttp({
       logger,

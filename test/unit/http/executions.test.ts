@@ -428,6 +428,27 @@ describe("http executions: /v1/executions", () => {
       assert.equal(service.sandboxes.started.length, 1);
     });
 
+    it("cancels what it asked for behind another request on the same connection, and frees slots and bodies", async () => {
+      await start({ maxBodyBytes: 100_000 });
+      service.sandboxes.behaviour = untilStopped;
+      for (const headers of ["", "Accept: text/event-stream\r\n"]) {
+        for (const code of ["", "x".repeat(90_000)]) {
+          for (let round = 0; round < 4; round += 1) {
+            const body = JSON.stringify({ code });
+            const socket = connect(service.port, "127.0.0.1");
+            socket.on("error", () => undefined);
+            const head = `POST /v1/executions HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n${headers}`;
+            socket.write(`${head}Content-Length: ${body.length}\r\n\r\n${body}`.repeat(3));
+            await eventually(() => service.manager.status().running === 3, "all three run");
+            socket.destroy();
+            await eventually(() => service.manager.status().running === 0, "all three are gone");
+          }
+        }
+      }
+      service.sandboxes.behaviour = () => Promise.resolve(finishes());
+      assert.equal((await service.execute({ code: "x".repeat(90_000) })).status, 200);
+    });
+
     it("harms no other execution", async () => {
       await start();
       service.sandboxes.behaviour = async (program, sink, signal) => {

@@ -1,6 +1,7 @@
 /** Streams, answers at once, waiting and joining over real HTTP, with sandboxes that do what the test says. */
 
 import assert from "node:assert/strict";
+import { connect } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 
 import { AppError } from "../../../src/domain/errors.ts";
@@ -349,6 +350,20 @@ describe("http following: streams, waiting and answers at once", () => {
         await eventually(() => !service.manager.get(id)!.events.isRead, "nobody waits any more");
       }
       assert.equal(service.manager.get(id)!.status, "running", "the execution goes on");
+    });
+
+    it("is over when that one has gone, also behind another request on the same connection", async () => {
+      await start();
+      service.sandboxes.behaviour = untilStopped;
+      const { id } = await submit();
+      const socket = connect(service.port, "127.0.0.1");
+      socket.on("error", () => undefined);
+      for (const rest of ["?waitMs=60000", "/events", "?waitMs=60000", "/events"])
+        socket.write(`GET ${path(id, rest)} HTTP/1.1\r\nHost: localhost\r\n\r\n`);
+      await eventually(() => service.manager.get(id)!.events.isRead, "they wait");
+      await sleep(50);
+      socket.destroy();
+      await eventually(() => !service.manager.get(id)!.events.isRead, "nobody waits any more");
     });
 
     for (const [query, message] of [
