@@ -19,3 +19,15 @@ export async function buildImagesFor(runtimes: Readonly<Record<string, object>>)
   const images = new Map([...defined.values()].map(({ image }) => [imageKey(image), image]));
   for (const image of images.values()) await buildSandboxImage({ docker, packageRoot, image });
 }
+
+/** A runtime with a shell and common commands, for tests of what a program can do with them. Those that share it share an image. */
+export const TOOLS = {
+  packages: ["coreutils", "curl", "dash", "git", "gzip", "jq"],
+  permissions: {
+    fileSystem: { write: ["./temp"], execute: ["/usr/lib/git-core/git-remote-http", "/usr/lib/git-core/git-submodule"] },
+    system: {
+      allowedCommands: ["cat", "cp", "curl", "env", "git", "gzip", "jq", "ln", "sh", "sleep", "yes", "zcat"],
+      maxProcesses: 4,
+    },
+  },
+} as const;

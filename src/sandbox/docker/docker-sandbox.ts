@@ -20,6 +20,7 @@ import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
 import type { AttachStream } from "./attach-stream.ts";
+import { COMMAND_FOLDERS } from "./image/file-pool.ts";
 import { readCgroupUsage } from "./cgroup-usage.ts";
 import type { Persistence } from "./persist/persistence.ts";
 import type { Received, RunnerInbox } from "./runner-inbox.ts";
@@ -182,7 +183,7 @@ export class DockerSandbox implements Sandbox {
 }
 
 /** Where commands are: Node's folder, and those of Debian's packages. */
-const COMMAND_PATH = "/usr/local/bin:/usr/bin:/usr/sbin:/bin:/sbin";
+const COMMAND_PATH = ["/usr/local/bin", ...COMMAND_FOLDERS.map((folder) => `/${folder}`)].join(":");
 
 /** What every program finds in its environment; a request can override it. Nothing of the host's or the service's is in it. */
 function standardEnvironment({ permissions }: EffectivePolicy): Record<string, string> {
