@@ -8,6 +8,7 @@ import { parseRuntimes } from "../../src/config/runtimes-file.ts";
 import { imageKey } from "../../src/domain/image-spec.ts";
 import { packageRoot } from "../../src/lib/package-info.ts";
 import { buildSandboxImage } from "../../src/sandbox/docker/image/build-image.ts";
+import { findImage } from "../../src/sandbox/docker/image/find-image.ts";
 import { docker } from "./service.ts";
 
 /** Long enough for downloads on a slow line. */
@@ -18,6 +19,14 @@ export async function buildImagesFor(runtimes: Readonly<Record<string, object>>)
   const { runtimes: defined } = parseRuntimes(JSON.stringify({ runtimes }), "the test's runtimes");
   const images = new Map([...defined.values()].map(({ image }) => [imageKey(image), image]));
   for (const image of images.values()) await buildSandboxImage({ docker, packageRoot, image });
+}
+
+/** The id of the image of a runtime with these settings, which must be there. */
+export async function imageIdOf(settings: object): Promise<string> {
+  const { runtimes } = parseRuntimes(JSON.stringify({ runtimes: { one: settings } }), "the test's runtimes");
+  const found = await findImage({ docker, packageRoot, image: runtimes.get("one")!.image });
+  if (found.state !== "ready") throw new Error(found.message);
+  return found.id;
 }
 
 /** A runtime with a shell and common commands, for tests of what a program can do with them. Those that share it share an image. */

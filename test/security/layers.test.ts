@@ -195,6 +195,14 @@ const SHARED_LIMITS: Isolated = {
 const masked = ({ GroupAdd }: Docker.HostConfig): Flags => ({ ...SOMEBODY, GroupAdd: GroupAdd! });
 const unmasked = (): Flags => ({ ...SOMEBODY, GroupAdd: [String(MASKED_GROUP)] });
 
+const TRACE: Isolated = {
+  title: "taking hold of a command's process",
+  shows: "ok",
+  gives: "EPERM",
+  without: () => run("trace_child:0", unmasked()),
+  alone: () => run("trace_child:1", unmasked()),
+};
+
 /** Every layer's attacks. A layer that is not here has no test, and fails. */
 const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
   capabilities: [byFlags("mount", "a mount", ({ CapDrop }) => ({ CapAdd: [], CapDrop: CapDrop! }), { gives: "EPERM" })],
@@ -224,6 +232,7 @@ const ISOLATED: Readonly<Record<string, readonly Isolated[]>> = {
   "granted-commands": [
     byFlags("exec_masked", "a command without its group", masked, { control: unmasked, shows: "exit code 42", gives: "EACCES" }),
     byFlags("read_masked", "reading a command", masked, { gives: "EACCES" }),
+    TRACE,
   ],
   "unreadable-runtime": [OVERWRITE, READ_RUNTIME, DUMP_UNREADABLE],
   "no-network": [CONNECT],

@@ -40,18 +40,25 @@ export async function tryWithin(service: TestService, attempts: Attempts, reques
   return (await service.result(`return await ${attemptsProgram(attempts)};`, { timeoutMs: 30_000, ...request })) as Outcomes;
 }
 
-/** What comes of them in a bare Node with nothing of ours in force: root, all capabilities, no filter, writable, nothing masked. */
-export async function tryWithout(attempts: Attempts, host: Parameters<typeof unrestrictedOptions>[2] = {}): Promise<Outcomes> {
+/**
+ * What comes of them in a bare Node with nothing of ours in force: root, all capabilities, no filter, writable, nothing masked. In the
+ * sandbox image of Node alone, or in another one.
+ */
+export async function tryWithout(
+  attempts: Attempts,
+  host: Parameters<typeof unrestrictedOptions>[2] = {},
+  imageId?: string,
+): Promise<Outcomes> {
   const program = `${attemptsProgram(attempts)}.then((outcomes) => { fs.writeSync(1, "\\n" + JSON.stringify(outcomes)); process.exit(); })`;
-  const options = unrestrictedOptions([NODE, "-e", program], await sandboxImageId(), host);
+  const options = unrestrictedOptions([NODE, "-e", program], imageId ?? (await sandboxImageId()), host);
   const { exitCode, stderr, stdout } = await runContainer(options);
   if (exitCode !== 0) throw new Error(`the control ended with ${exitCode}: ${stderr}`);
   return JSON.parse(stdout.slice(stdout.lastIndexOf("\n{") + 1)) as Outcomes;
 }
 
 /** A file of the sandbox image, for example a library to bring along. */
-export async function imageFile(file: string): Promise<Buffer> {
-  const container = await docker.createContainer({ Image: await sandboxImageId(), Cmd: [NODE] });
+export async function imageFile(file: string, imageId?: string): Promise<Buffer> {
+  const container = await docker.createContainer({ Image: imageId ?? (await sandboxImageId()), Cmd: [NODE] });
   try {
     let found: Buffer | undefined;
     await readTar(Readable.from(await container.getArchive({ path: file })), async (_header, content) => {

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <sys/inotify.h>
 #include <sys/mman.h>
+#include <sys/ptrace.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -32,6 +33,26 @@ ATTACK(set_user_id_program) {
 CALL(write_root, open("/opt/planted", O_WRONLY | O_CREAT | O_CLOEXEC, 0600))
 CALL(exec_mounted, exec_path("/mounted/probe"))
 CALL(exec_masked, exec_path("/usr/local/bin/probe-masked"))
+/* Takes hold of a child once it executes this program: 0 what everybody can read, 1 what nobody can. */
+ATTACK(wait) { return pause(); }
+ATTACK(trace_child) {
+  int executed[2];
+  if (pipe2(executed, O_CLOEXEC) < 0) return -1;
+  pid_t child = fork();
+  if (child == 0) {
+    execve(a[0] == 0 ? "/usr/local/bin/probe" : "/usr/local/bin/probe-masked", (char *const[]){"probe", "wait", NULL}, no_environment);
+    _exit(1);
+  }
+  char byte;
+  close(executed[1]);
+  if (read(executed[0], &byte, 1) < 0) return -1;
+  long outcome = ptrace(PTRACE_SEIZE, child, NULL, NULL);
+  int error = errno;
+  kill(child, SIGKILL);
+  waitpid(child, NULL, 0);
+  errno = error;
+  return outcome;
+}
 CALL(read_masked, open("/usr/local/bin/probe-masked", O_RDONLY | O_CLOEXEC))
 
 /* The code of this program is changed while it runs. A page that is not writable is written nevertheless. */
