@@ -1,6 +1,6 @@
 /**
- * The last thing that the runner does: the end of all other processes, result, output files, marker. All of it synchronous, so that nothing of the program runs
- * in between. Every step is bounded in time; a service that is gone is no reason to stay.
+ * The last thing that the runner does: the end of all other processes, result, output files, marker. All of it synchronous, so that
+ * nothing of the program runs in between. Every step is bounded in time; a service that is gone is no reason to stay.
  */
 
 import type { CloseParams, CollectParams, NotedDenial } from "../../src/bridge/protocol.ts";

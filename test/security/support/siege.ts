@@ -26,7 +26,12 @@ export interface HostileProgram extends Pick<Attack, "name" | "layer"> {
 
 interface SiegeOptions {
   /** The `runtimes` of runtimes.json, but for their times and cores; the first is the default. */
-  readonly runtimes: Readonly<Record<string, { readonly limits?: object; readonly memoryLimit?: string; readonly permissions?: object }>>;
+  readonly runtimes: Readonly<
+    Record<
+      string,
+      { readonly limits?: object; readonly memoryLimit?: string; readonly packages?: readonly string[]; readonly permissions?: object }
+    >
+  >;
   readonly programs: readonly HostileProgram[];
 }
 
