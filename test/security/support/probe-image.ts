@@ -10,6 +10,7 @@ import path from "node:path";
 import { promisify } from "node:util";
 
 import { readEngineMessages } from "../../../src/sandbox/docker/image/engine-messages.ts";
+import { FIRST_GROUP } from "../../../src/sandbox/docker/image/executable-groups.ts";
 import { packContext } from "../../../src/sandbox/docker/image/image-entries.ts";
 import { docker, makeTempFolder } from "../../helpers/service.ts";
 import { sandboxImageId } from "./container.ts";
@@ -21,7 +22,7 @@ export const PROBE = "/usr/local/bin/probe";
 export const UNREADABLE_PROBE = "/usr/local/bin/probe-unreadable";
 /** Like a command of an image: nobody but root and its group can execute it, and nobody but root read it. */
 const MASKED_PROBE = "/usr/local/bin/probe-masked";
-export const MASKED_GROUP = 60_706;
+export const MASKED_GROUP = FIRST_GROUP;
 
 const tag = `code-mode-probe:${randomBytes(6).toString("hex")}`;
 let built: Promise<string> | undefined;

@@ -10,7 +10,7 @@ const ENTRIES: readonly ImageEntry[] = [
   { type: "file", path: "etc/hosts", mode: 0o644, content: Buffer.from("127.0.0.1 localhost\n") },
   { type: "directory", path: "run/code-mode", mode: 0o755 },
   { type: "symlink", path: "lib", target: "usr/lib" },
-  { type: "file", path: "usr/bin/git", mode: 0o710, gid: 60_001, content: Buffer.from("git") },
+  { type: "file", path: "usr/bin/git", mode: 0o710, gid: 60_706, content: Buffer.from("git") },
 ];
 
 const packed = async (entries: readonly ImageEntry[]): Promise<Buffer> =>
@@ -36,7 +36,7 @@ describe("Sandbox image: build context", () => {
       "directory 755 run/code-mode 0:0",
       "directory 755 usr 0:0",
       "directory 755 usr/bin 0:0",
-      "file 710 usr/bin/git 0:60001",
+      "file 710 usr/bin/git 0:60706",
       "directory 755 usr/local 0:0",
       "directory 755 usr/local/bin 0:0",
       "file 711 usr/local/bin/node 0:0",
@@ -87,12 +87,12 @@ describe("Sandbox image: safe modes and owners", () => {
   });
 
   it("accepts another group than root's only on a program that is its own", () => {
-    for (const gid of [60_001, 64_999]) for (const mode of [0o710, 0o750]) check({ gid, mode });
+    for (const gid of [60_706, 61_183]) for (const mode of [0o710, 0o750]) check({ gid, mode });
     for (const mode of [0o711, 0o755, 0o700, 0o770, 0o640, 0o2710, 0o4710])
-      assert.throws(() => check({ gid: 60_001, mode }), { reason: "unsafe_content" });
+      assert.throws(() => check({ gid: 60_706, mode }), { reason: "unsafe_content" });
     for (const gid of [1, 1000, 60_000, 65_000, 65_534]) assert.throws(() => check({ gid, mode: 0o710 }), { reason: "unsafe_content" });
     for (const type of ["directory", "symlink"] as const)
-      assert.throws(() => check({ gid: 60_001, mode: 0o710, type, linkname: "y" }), { reason: "unsafe_content" });
+      assert.throws(() => check({ gid: 60_706, mode: 0o710, type, linkname: "y" }), { reason: "unsafe_content" });
   });
 
   const refused: Record<string, Partial<EntryHeader>> = {

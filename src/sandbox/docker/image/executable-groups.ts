@@ -6,9 +6,12 @@
 import { z } from "zod";
 import { ImageBuildError } from "./image-error.ts";
 
-/** Above the user ids of sandboxes, and below those that systemd hands out. */
-export const FIRST_GROUP = 60_001;
-export const LAST_GROUP = 64_999;
+/**
+ * Numbers that nobody has. A group of a container is the host's group of that number too, where the engine does not map users, and would
+ * open files of a readable folder that belong to it. systemd has ranges for people up to 60705 and for services from 61184 on.
+ */
+export const FIRST_GROUP = 60_706;
+export const LAST_GROUP = 61_183;
 
 /** For each entry of the specification's `executables`, the groups of the files that it names. */
 export type ExecutableGroups = ReadonlyMap<string, readonly number[]>;
