@@ -1,8 +1,8 @@
 /**
  * The executions that the API can show: those under way, and the recent ones for a while, within a cap on memory.
  *
- * Results are strangers' data: they live here only, and go when their time or the room is over, the oldest first. One that somebody
- * still reads then stays for them, within the same cap once more; where that is not enough, readers are cut off.
+ * Results are strangers' data: they live here only, and go when their time or the room is over: then the oldest of the owner who has
+ * the most. One that somebody still reads stays for them, within the same cap once more; where that is not enough, readers are cut off.
  */
 
 import type { Execution, ExecutionSummary, Status } from "../domain/execution.ts";
@@ -104,13 +104,27 @@ export class ExecutionStore {
 
   #evict(): void {
     const expired = this.#now() - this.#limits.ttlMs;
-    for (const [id, { bytes, endedAtMs, record }] of this.#ended) {
-      const crowded = this.#bytes > this.#limits.maxBytes || this.#ended.size > this.#limits.maxRecords;
-      if (endedAtMs >= expired && !crowded) return;
-      this.#ended.delete(id);
-      this.#bytes -= bytes;
-      if (record.events.isRead) this.#linger(record.events, bytes);
+    for (const ended of this.#ended.values()) {
+      if (ended.endedAtMs >= expired) break;
+      this.#forget(ended);
     }
+    while (this.#bytes > this.#limits.maxBytes) this.#forget(this.#oldestOfGreediest(({ bytes }) => bytes));
+    while (this.#ended.size > this.#limits.maxRecords) this.#forget(this.#oldestOfGreediest(() => 1));
+  }
+
+  /** The oldest of the owner who has the most, so that one owner's flood does not take what others wait to fetch. */
+  #oldestOfGreediest(share: (ended: Ended) => number): Ended {
+    const shares = new Map<string, number>();
+    for (const ended of this.#ended.values()) shares.set(ended.record.owner, (shares.get(ended.record.owner) ?? 0) + share(ended));
+    const most = Math.max(...shares.values());
+    for (const ended of this.#ended.values()) if (shares.get(ended.record.owner) === most) return ended;
+    throw new Error("nothing is kept, and yet it is too much");
+  }
+
+  #forget({ bytes, record }: Ended): void {
+    this.#ended.delete(record.id);
+    this.#bytes -= bytes;
+    if (record.events.isRead) this.#linger(record.events, bytes);
   }
 
   #linger(events: EventLog, bytes: number): void {

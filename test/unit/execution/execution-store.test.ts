@@ -163,6 +163,20 @@ describe("execution-store: what the API can show", () => {
     });
   });
 
+  it("stays when another owner's results are too many or too large", () => {
+    for (const [limits, more] of [
+      [{ maxRecords: 5 }, {}],
+      [{}, { stdout: "x".repeat(200_000) }],
+    ] as const) {
+      open(limits);
+      store.begin({ id: "bob's", runtime: "node", owner: "bob" });
+      store.end("bob's", result("bob's", more));
+      for (let count = 0; count < 20; count += 1) run(`${count}`, more);
+      assert.deepEqual(ids(), [...["19", "18", "17", "16"].slice(0, ids().length - 1), "bob's"]);
+      assert.ok(ids().length > 3);
+    }
+  });
+
   it("counts its events, of which there may be many", () => {
     for (const id of ["a", "b", "c"]) {
       begin(id);
