@@ -134,9 +134,10 @@ export class ModuleLoader {
         policy.check(name);
         return getBuiltinModule(name);
       },
-      dlopen: (target: object, file: string, flags?: number) => {
+      // Flags that are there but undefined are none that the loader knows.
+      dlopen: (target: object, file: string, ...flags: number[]) => {
         if (!this.#isPackage(pathToFileURL(file).href)) throw policy.refusal(file, `The native add-on "${file}"`);
-        dlopen(target, file, flags);
+        dlopen(target, file, ...flags);
       },
       binding: refuse("process.binding"),
       _linkedBinding: refuse("process._linkedBinding"),

@@ -7,6 +7,7 @@ import { doctor } from "./doctor.ts";
 import type { Endings } from "./endings.ts";
 import { COMMON_EXIT_CODES, teach } from "./help.ts";
 import { buildImages, pruneImages } from "./image.ts";
+import { listImages } from "./image-list.ts";
 import { init } from "./init.ts";
 import { addKeys } from "./keys.ts";
 import { addRun } from "./run/command.ts";
@@ -110,16 +111,31 @@ function addImage(program: Command, { onExit }: Endings): void {
   const build = image
     .command("build")
     .description("build the images that config/runtimes.json needs; quick when nothing changed")
-    .option("--refresh", "build anew although nothing changed, with the newest Debian packages")
+    .option("--refresh", "build anew although nothing changed, with the newest Debian packages and modules")
     .action(async (options: { refresh?: boolean }) => {
       onExit(await buildImages({ refresh: options.refresh ?? false }));
     });
   teach(build, {
     examples: [
       { command: "code-mode image build", what: "build what is missing" },
-      { command: "code-mode image build --refresh", what: "build again, to get security updates of Debian" },
+      { command: "code-mode image build --refresh", what: "build again, to get security updates of Debian and of modules" },
     ],
     exitCodes: [[0, "the images are there"], [1, "one could not be built"], ...COMMON_EXIT_CODES],
+    environment: ["CODE_MODE_CONFIG_DIR", "DOCKER_HOST"],
+  });
+  const list = image
+    .command("list")
+    .description("show which images there are, what is in them, and which runtimes use them")
+    .option("--json", "print one JSON object, with every package and its version")
+    .action(async (options: { json?: boolean }) => {
+      onExit(await listImages({ json: options.json ?? false }));
+    });
+  teach(list, {
+    examples: [
+      { command: "code-mode image list", what: "what is there, what is missing, what is left of older sources" },
+      { command: "code-mode image list --json", what: "for scripts" },
+    ],
+    exitCodes: [[0, "it was printed"], ...COMMON_EXIT_CODES],
     environment: ["CODE_MODE_CONFIG_DIR", "DOCKER_HOST"],
   });
   const prune = image

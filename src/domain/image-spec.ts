@@ -29,7 +29,7 @@ export const imageKey = ({ executables, modules, nodeMajor, packages }: ImageSpe
   JSON.stringify([nodeMajor, packages, modules, executables]);
 
 /** A Debian package, if it is written well: `jq`, `jq=1.6-2`. Nothing that apt would take for an option, a file or another action. */
-export const DEBIAN_PACKAGE = /^[a-z0-9]([a-z0-9.+-]{0,98}[a-z0-9.+])?(=[A-Za-z0-9][A-Za-z0-9.+:~-]{0,63})?$/;
+export const DEBIAN_PACKAGE = /^[a-z0-9][a-z0-9.+-]{0,98}[a-z0-9.+](=[A-Za-z0-9][A-Za-z0-9.+:~-]{0,63})?$/;
 
 /** An npm module of a registry: `lodash`, `lodash@4`, `@scope/name@^1.2`. No address, file, repository or alias. */
 export const NPM_MODULE =

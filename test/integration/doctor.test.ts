@@ -91,7 +91,12 @@ describe("Doctor", function () {
     ["a variable that is no number", { env: { CODE_MODE_PORT: "x" } }, "configuration.environment", /CODE_MODE_PORT/],
     ["a misspelt variable", { env: { CODE_MODE_PROT: "1" } }, "configuration.environment", /CODE_MODE_PROT/],
     ["a strange setting", { runtimes: { node: { timeout: "soon", colour: 1 } } }, "configuration.runtimes", /timeout.*colour/],
-    ["a runtime that cannot run", { runtimes: { node: { packages: ["git"] } } }, "configuration.available", /packages cannot/],
+    [
+      "a runtime that cannot run",
+      { runtimes: { node: { permissions: { network: { allowedHosts: ["example.com"] } } } } },
+      "configuration.available",
+      /allowedHosts: the network gateway/,
+    ],
     ["a readable path that is not there", { runtimes: only(["./nothing"]) }, "configuration.workspace", /nothing.*does not exist/],
     ["a FIFO in a readable path", { runtimes: only(["./data"]), prepare: addFifo }, "configuration.workspace", /a FIFO/],
     ["no workspace", { env: { CODE_MODE_WORKSPACE_ROOT: "/nowhere" } }, "configuration.workspace", /\/nowhere is no folder/],

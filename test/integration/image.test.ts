@@ -12,7 +12,8 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import Docker from "dockerode";
 import { type Header, pack } from "tar-stream";
-import { plainImage } from "../../src/domain/image-spec.ts";
+import { gatherImages, renderImages } from "../../src/cli/image-list.ts";
+import { imageSpec, plainImage } from "../../src/domain/image-spec.ts";
 import { aptProvider } from "../../src/sandbox/docker/image/apt-provider.ts";
 import { type Architecture, engineArchitecture } from "../../src/sandbox/docker/image/architecture.ts";
 import { type BuildOptions, type BuiltImage, buildSandboxImage } from "../../src/sandbox/docker/image/build-image.ts";
@@ -234,6 +235,82 @@ describe("Sandbox image", function () {
       (await listSandboxImages(docker, run)).map(({ kind }) => kind),
       ["sandbox", "base"],
     );
+  });
+
+  describe("with modules", () => {
+    const spec = imageSpec({ nodeMajor: 24, modules: ["is-number@7.0.0"] });
+    let withModule: BuiltImage;
+
+    before(async () => {
+      withModule = await build({ image: spec });
+    });
+
+    it("has a tier of its own between base and runner, which a changed runner leaves as it is", async () => {
+      const layers = async (tag: string): Promise<string[]> => (await docker.getImage(tag).inspect()).RootFS.Layers ?? [];
+      assert.deepEqual((await layers(withModule.additionsTag ?? "")).slice(0, -1), await layers(withModule.baseTag));
+      assert.deepEqual((await layers(withModule.tag)).slice(0, -1), await layers(withModule.additionsTag ?? ""));
+      await appendFile(runnerPath(), "// changed\n");
+      progress.length = 0;
+      const changed = await build({ image: spec });
+      assert.equal(changed.additionsTag, withModule.additionsTag);
+      assert.deepEqual(progress, [`building ${changed.tag} (0.0 MB)`]);
+      withModule = changed;
+    });
+
+    it("is listed with what is in it and who uses it, beside what is missing and what is older", async () => {
+      const older = await docker.getImage(withModule.tag).inspect();
+      await appendFile(runnerPath(), "// changed again\n");
+      withModule = await build({ image: spec });
+      const configured = [
+        { spec, runtimes: ["a", "b"] },
+        { spec: imageSpec({ nodeMajor: 24, modules: ["none-such"] }), runtimes: ["c"] },
+      ];
+      const listed = await gatherImages({ docker, packageRoot, configured, prefix: run });
+      const [current, missing, ...rest] = listed;
+      assert.deepEqual([current?.state, current?.id, current?.modules], ["current", withModule.id, ["is-number 7.0.0"]]);
+      assert.deepEqual([current?.runtimes, current?.containers, current?.nodeVersion], [["a", "b"], 0, withModule.nodeVersion]);
+      assert.ok((current?.sizeBytes ?? 0) > 50e6);
+      assert.deepEqual([missing?.state, missing?.runtimes, missing?.id], ["missing", ["c"], null]);
+      assert.ok(rest.every(({ state }) => state === "older"));
+      assert.ok(rest.some(({ id }) => id === older.Id));
+      assert.ok(rest.every(({ tag }) => tag !== withModule.additionsTag && tag !== withModule.baseTag));
+      const text = renderImages(listed);
+      assert.match(text, /^current {2}\S+ +\d+ MB +Node 24 with is-number@7\.0\.0 \(a, b\)\n +Node 24\.\S+, is-number 7\.0\.0\nmissing /);
+      assert.match(text, /image build` builds what is missing.*image prune`/s);
+    });
+
+    it("keeps its tier when others are pruned, and loses it when itself is", async () => {
+      await pruneSandboxImages(docker, [withModule.tag], run);
+      const kinds = async (): Promise<string[]> => (await listSandboxImages(docker, run)).map(({ kind }) => kind);
+      assert.deepEqual(await kinds(), ["sandbox", "additions", "base"]);
+      const plain = await build();
+      await pruneSandboxImages(docker, [plain.tag], run);
+      assert.deepEqual(await kinds(), ["sandbox", "base"]);
+    });
+
+    it("cannot be built of modules that no registry has, and says which", async () => {
+      const modules = ["is-number@7.0.0", "@code-mode-none/such-module", "is-odd@999"];
+      await assert.rejects(build({ image: imageSpec({ nodeMajor: 24, modules }) }), {
+        reason: "module_unknown",
+        message: /npm finds no "@code-mode-none\/such-module", "is-odd@999"\./,
+      });
+    });
+
+    it("cannot be built of packages that apt does not know, and says which", async () => {
+      const packages = ["libc6", "none-such-package", "libc6=0.1"];
+      await assert.rejects(build({ image: imageSpec({ nodeMajor: 24, packages }) }), {
+        reason: "package_unknown",
+        message: /knows no Debian package "libc6=0\.1", "none-such-package"\./,
+      });
+    });
+
+    it("cannot be built when a program is allowed that nothing has", async () => {
+      await assert.rejects(build({ image: imageSpec({ nodeMajor: 24, executables: ["git"] }) }), {
+        reason: "executable_missing",
+        message: /"git" can be executed .* no package of this runtime has it/,
+      });
+      assert.deepEqual(await readdir(temporary), []);
+    });
   });
 
   it("is made anew on request, of freshly fetched packages", async () => {

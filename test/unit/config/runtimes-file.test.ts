@@ -317,6 +317,76 @@ describe("runtimes-file: what a runtime becomes", () => {
     assert.deepEqual(findUnsupported(permissions), []);
   });
 
+  for (const [setting, entries] of [
+    ["packages", ["jq", "g++", "libstdc++6", "python3.11", "0ad", "jq=1.6-2.1+deb12u3", "git=1:2.39.5-0+deb12u3", "xz=1.0~rc1"]],
+    [
+      "modules",
+      ["lodash", "JSONStream", "@scope/name", "a@4", "@scope/name@^1.2", "b@>=1 <2", "c@1.x || 2", "d@latest", "e@1.0.0-rc.1+b", "f@*"],
+    ],
+  ] as const) {
+    for (const entry of entries) {
+      it(`takes ${JSON.stringify(entry)} among its ${setting}`, () => {
+        const { image } = parseRuntimes(JSON.stringify({ runtimes: { node: { [setting]: [entry] } } }), FILE).runtimes.get("node")!;
+        assert.deepEqual(image[setting], [entry]);
+      });
+    }
+  }
+
+  for (const [setting, entries] of [
+    [
+      "packages",
+      [
+        "",
+        "-y",
+        "--download-only",
+        "git-",
+        "Git",
+        "a b",
+        "a;b",
+        "./x.deb",
+        "/tmp/x.deb",
+        "git/stable",
+        "xz*",
+        "xz=",
+        "xz=-1",
+        "xz=$(id)",
+        "x",
+      ],
+    ],
+    [
+      "modules",
+      [
+        "",
+        "-g",
+        "--foo",
+        "./x",
+        "../x",
+        "/x",
+        "file:x",
+        "x@file:y",
+        "x@npm:y",
+        "git+https://x/y",
+        "x@git+ssh://y",
+        "a/b",
+        "x@https://y/z.tgz",
+      ],
+    ],
+    ["modules", ["github:a/b", "x@a/b", "@scope", "@/x", "_x", ".x", "x@", "x@-1", "x y", "x@1;2", "x\u0000y", "x".repeat(300)]],
+  ] as const) {
+    for (const entry of entries) {
+      it(`refuses ${JSON.stringify(entry).slice(0, 40)} among its ${setting}`, () => {
+        const problems = problemsOfRuntime({ [setting]: [entry] });
+        assert.equal(problems.length, 1, problems.join("\n"));
+        assert.match(problems[0]!, new RegExp(`${setting}\\.0: is .*expected (the name of a Debian package|an npm module)`));
+      });
+    }
+  }
+
+  it("has no package and no module twice, whatever their versions", () => {
+    assert.match(problemsOfRuntime({ packages: ["jq", "git", "jq=1"] }).join(), /packages\.2: is "jq=1": "jq" is there twice$/);
+    assert.match(problemsOfRuntime({ modules: ["@a/b", "@a/b@2"] }).join(), /modules\.1: is "@a\/b@2": "@a\/b" is there twice$/);
+  });
+
   it("may bring packages for their data, and processes for Node alone", () => {
     for (const settings of [{ packages: ["tzdata"] }, { permissions: { system: { allowedCommands: ["node"], maxProcesses: 2 } } }]) {
       const { image } = parseRuntimes(JSON.stringify({ runtimes: { node: settings } }), FILE).runtimes.get("node")!;

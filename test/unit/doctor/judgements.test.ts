@@ -76,6 +76,9 @@ const SPARE: SandboxImage = {
   baseHash: "b",
   additionsHash: "",
   spec: "",
+  nodeVersion: "24.1.0",
+  packages: [],
+  modules: [],
   sizeBytes: 2 ** 20,
 };
 const READY: FoundImage = { state: "ready", tag: "t", id: "x", nodeVersion: "24.1.0", groups: new Map() };

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import { Readable } from "node:stream";
 import { type Header, pack } from "tar-stream";
 
-export type TarEntry = Partial<Header> & { readonly name: string; readonly content?: string };
+export type TarEntry = Partial<Header> & { readonly name: string; readonly content?: string | Buffer };
 
 /** A tar of these entries, in this order. */
 export function tarOf(...entries: readonly TarEntry[]): Readable {
@@ -33,4 +33,33 @@ export async function makePackageRoot(): Promise<string> {
   await writeFile(join(root, "dist", "sandbox-image", "runner.cjs"), "console.log('runner');\n");
   await writeFile(join(root, "dist", "sandbox-image", "typescript.cjs"), "module.exports = {};\n");
   return root;
+}
+
+export interface ElfOptions {
+  readonly type: "object" | "executable" | "shared";
+  /** Marked by its linker as a program. */
+  readonly isPie?: boolean;
+  readonly isBigEndian?: boolean;
+  /** Bytes at the end, to tell one from another. */
+  readonly marker?: string;
+}
+
+/** The start of a 64-bit ELF file, with a dynamic section. */
+export function elf({ isBigEndian = false, isPie = false, marker = "", type }: ElfOptions): Buffer {
+  const header = Buffer.alloc(64 + 56 + 32);
+  header.write("\x7fELF\x02", "latin1");
+  const number = { object: 1, executable: 2, shared: 3 }[type];
+  header[5] = isBigEndian ? 2 : 1;
+  if (isBigEndian) header.writeUInt16BE(number, 16);
+  else header.writeUInt16LE(number, 16);
+  header.writeBigUInt64LE(64n, 32);
+  header.writeUInt16LE(56, 54);
+  header.writeUInt16LE(1, 56);
+  // The segment of the dynamic section, and in that the flags.
+  header.writeUInt32LE(2, 64);
+  header.writeBigUInt64LE(120n, 64 + 8);
+  header.writeBigUInt64LE(32n, 64 + 32);
+  header.writeBigUInt64LE(0x6fff_fffbn, 120);
+  header.writeBigUInt64LE(isPie ? 0x0800_0001n : 1n, 128);
+  return Buffer.concat([header, Buffer.from(marker)]);
 }

@@ -49,11 +49,13 @@ export async function downloadPackages({ directory, onProgress, packages, signal
       await apt("apt-get", install, fresh);
     } catch (error) {
       signal?.throwIfAborted();
-      const unknown: string[] = [];
-      for (const entry of packages) await apt("apt-cache", ["show", "-q", entry], fresh).catch(() => unknown.push(entry));
+      const records = await apt("apt-cache", ["show", "-q", "libc6", ...packages], fresh).then(String, (failure: unknown) =>
+        failure instanceof CommandError ? failure.output : "",
+      );
       signal?.throwIfAborted();
+      const unknown = packages.filter((entry) => !isDescribed(entry, records));
       // When apt knows nothing at all, it is not the names.
-      if (unknown.length > 0 && (await knowsLibc(apt, fresh))) throw unknownPackages(unknown, error);
+      if (unknown.length > 0 && isDescribed("libc6", records)) throw unknownPackages(unknown, error);
       throw new ImageBuildError("debian_unavailable", `${messageOf(error)} (check its sources and the network)`, error);
     }
   }
@@ -81,14 +83,14 @@ async function prepare(directory: string, archives: string): Promise<string[]> {
   return Object.entries(settings).flatMap(([name, value]) => ["-o", `${name}=${value}`]);
 }
 
-const knowsLibc = (
-  apt: (command: string, args: readonly string[], settings: readonly string[]) => Promise<Buffer>,
-  settings: readonly string[],
-): Promise<boolean> =>
-  apt("apt-cache", ["show", "-q", "libc6"], settings).then(
-    () => true,
-    () => false,
-  );
+/** Whether `apt-cache show` has a record of the package, and of the version if one is named. */
+function isDescribed(entry: string, records: string): boolean {
+  const [name = "", version] = entry.split("=");
+  return records.split("\n\n").some((record) => {
+    const lines = record.split("\n");
+    return lines.includes(`Package: ${name}`) && (version === undefined || lines.includes(`Version: ${version}`));
+  });
+}
 
 function unknownPackages(entries: readonly string[], cause?: unknown): ImageBuildError {
   const list = entries.map((entry) => `"${entry}"`).join(", ");

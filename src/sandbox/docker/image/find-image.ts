@@ -32,6 +32,11 @@ export interface SandboxImage {
   readonly additionsHash: string;
   /** The key of the specification that a sandbox image was built for; else empty. */
   readonly spec: string;
+  /** The Node version, exact. */
+  readonly nodeVersion: string;
+  /** Added Debian packages, those that others need included, and the modules that were named: each with its version, `jq 1.6`. */
+  readonly packages: readonly string[];
+  readonly modules: readonly string[];
   readonly sizeBytes: number;
 }
 
@@ -141,9 +146,14 @@ function toSandboxImage(image: Docker.ImageInfo): SandboxImage {
     baseHash: labels[LABELS.base] ?? "",
     additionsHash: labels[LABELS.additions] ?? "",
     spec: labels[LABELS.spec] ?? "",
+    nodeVersion: labels[LABELS.version] ?? "",
+    packages: listOf(labels[LABELS.packages]),
+    modules: listOf(labels[LABELS.modules]),
     sizeBytes: image.Size,
   };
 }
+
+const listOf = (label = ""): string[] => label.split(", ").filter((entry) => entry !== "");
 
 function labelsOf(holder: unknown): Readonly<Record<string, string>> {
   const labels = (holder as { Labels?: Record<string, string> | null }).Labels;
