@@ -15,8 +15,8 @@ import { addLongText } from "../lib/long-text.ts";
 /** Files up to this size are kept as text. */
 const SMALL_BYTES = 65_536;
 const SEGMENT_BYTES = 2 ** 20;
-/** Bytes that become text at once. */
-const PIECE_BYTES = 24_576;
+/** Bytes that become text at once; a multiple of three, so that no base64 is left over. */
+const PIECE_BYTES = 98_304;
 const NOTHING = Buffer.alloc(0);
 
 export class FileContent {

@@ -88,7 +88,7 @@ export class PersistReader {
       this.#tar.push(chunk);
     } catch (error) {
       if (!(error instanceof TarError)) throw error;
-      this.#failure = "the archive of the files to keep is damaged";
+      this.#failure ??= "the archive of the files to keep is damaged";
     }
   }
 

@@ -15,6 +15,7 @@ import { encodeFrame, FrameDecoder, FrameError } from "../../src/bridge/frames.t
 import type { Frame } from "../../src/bridge/frames.ts";
 import { parseUntrustedJson } from "../../src/bridge/json.ts";
 import { archivedSchema, finishedSchema, inspectResultSchema, readySchema } from "../../src/bridge/protocol.ts";
+import { PersistReader } from "../../src/bridge/persist-reader.ts";
 import { RunnerConnection } from "../../src/bridge/runner-connection.ts";
 import { EventLog } from "../../src/execution/event-log.ts";
 import { OutputCollector } from "../../src/execution/output-collector.ts";
@@ -22,7 +23,7 @@ import { eventPieces } from "../../src/http/event-stream.ts";
 import { jsonPieces } from "../../src/http/send-json.ts";
 import { exceededCap } from "../../src/lib/json-shape.ts";
 import { AttachStream } from "../../src/sandbox/docker/attach-stream.ts";
-import { ARCHIVE_END, fileHeader, paddingBytes } from "../../sandbox-image/runner/archive-writer.ts";
+import { ARCHIVE_END, fileHeader, folderHeader, paddingBytes } from "../../sandbox-image/runner/archive-writer.ts";
 import { cut } from "./target.ts";
 import type { FuzzTarget } from "./target.ts";
 
@@ -318,4 +319,90 @@ const archive: FuzzTarget = {
   },
 };
 
-export const WIRE_TARGETS: readonly FuzzTarget[] = [frames, connection, messages, output, attach, archive];
+const KEPT_CAPS = { maxFiles: 5, maxBytes: 2000, roots: ROOTS };
+const keptFile = fc
+  .tuple(
+    fc.oneof(
+      fc.constantFrom(
+        "temp/a",
+        "temp/A",
+        "temp/a/b",
+        "temp/./a",
+        "out/deep/é",
+        "out/deep/e\u0301",
+        "out/deep",
+        "temp/.code-mode-x",
+        "data/x",
+        "../x",
+      ),
+      fc.string({ unit: "binary", maxLength: 30 }),
+    ),
+    fc.option(bytes(1100)),
+  )
+  .map(([name, content]) =>
+    content === null
+      ? Buffer.from(folderHeader(name))
+      : Buffer.concat([fileHeader(name, content.byteLength), content, Buffer.alloc(paddingBytes(content.byteLength))]),
+  );
+
+/** Puts together what would be on the disk. */
+function keptFiles(pieces: readonly Buffer[]): {
+  files: Map<string, Buffer>;
+  folders: string[];
+  failure: string | undefined;
+  refused: unknown;
+} {
+  const reader = new PersistReader(KEPT_CAPS);
+  const files = new Map<string, Buffer>();
+  const folders: string[] = [];
+  let unfinished: { path: string; left: number } | undefined;
+  for (const piece of pieces) {
+    reader.push(piece);
+    for (const part of reader.takeParts()) {
+      if (part.kind === "folder") {
+        folders.push(part.path);
+        continue;
+      }
+      assert.equal(part.begins, !files.has(part.path), "no file begins twice");
+      if (!part.begins) assert.equal(part.path, unfinished?.path);
+      const content = Buffer.concat(part.pieces);
+      files.set(part.path, Buffer.concat([files.get(part.path) ?? Buffer.alloc(0), content]));
+      const left = (part.begins ? part.size : (unfinished?.left ?? 0)) - content.byteLength;
+      assert.equal(part.ends, left === 0);
+      unfinished = { path: part.path, left };
+    }
+  }
+  reader.finish();
+  return { files, folders, failure: reader.failure, refused: reader.refused };
+}
+
+const persist: FuzzTarget = {
+  name: "persist",
+  grown: fc.array(keptFile, { maxLength: 6 }).map((list) => Buffer.concat([...list, ARCHIVE_END])),
+  longRuns: 300_000,
+  check: (input) => {
+    for (const tar of [input, mended(input)]) {
+      const whole = keptFiles([tar]);
+      const cutUp = keptFiles(cut(tar));
+      assert.equal(cutUp.failure, whole.failure, "whatever the chunking");
+      if (whole.failure !== undefined) continue;
+      assert.deepEqual(cutUp, whole);
+      const paths = [...whole.files.keys(), ...whole.folders];
+      assert.ok(paths.length <= KEPT_CAPS.maxFiles);
+      assert.ok([...whole.files.values()].reduce((sum, content) => sum + content.byteLength, 0) <= KEPT_CAPS.maxBytes);
+      assert.equal(
+        new Set(paths.map((name) => name.normalize("NFKC").toLowerCase())).size,
+        paths.length,
+        "two are one where case is ignored",
+      );
+      for (const name of paths) {
+        // eslint-disable-next-line no-control-regex -- that is what must not be there
+        assert.doesNotMatch(name, /[\u0000-\u001f\u007f-\u009f\u2028\u2029\\]|(^|\/)(\.{0,2}|\.code-mode-[^/]*)(\/|$)/);
+        assert.match(name, /^(temp|out\/deep)\/./s);
+        for (const file of whole.files.keys()) assert.ok(!name.startsWith(`${file}/`), "lies in a file");
+      }
+    }
+  },
+};
+
+export const WIRE_TARGETS: readonly FuzzTarget[] = [frames, connection, messages, output, attach, archive, persist];

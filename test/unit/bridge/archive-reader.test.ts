@@ -139,7 +139,12 @@ describe("archive-reader: hostile names", () => {
   it("are cut when they are very long", async () => {
     const [file] = read(await tarOf({ name: `/${"x".repeat(5000)}`, content: "" }));
     assert.ok(file!.path.length < 300);
-    assert.equal("error" in file! && file.error, "the name is absolute; give a path relative to the workspace");
+    assert.equal("error" in file! && file.error, "the name is longer than 1024 bytes");
+  });
+
+  it("that differ only where they are cut are each told", async () => {
+    const names = ["a", "b"].map((end) => `temp/\u0001${"x".repeat(230)}${"y".repeat(60)}${end}`);
+    assert.equal(errorsOf(read(await tarOf(...names.map((name) => ({ name, content: "" }))))).length, 2);
   });
 
   it("are the archive's, not an extended header's, to trust: that one is checked too", async () => {

@@ -98,6 +98,46 @@ describe("runner-connection: a sandbox's socket", () => {
       assert.deepEqual(events.chunks, [Buffer.from("tar"), Buffer.alloc(0)]);
     });
 
+    it("waits while a chunk of an archive is taken, and then goes on in order", async () => {
+      await open();
+      let release: () => void = () => undefined;
+      events.onChunk = () => new Promise((resolve) => (release = resolve));
+      const chunk = encodeFrame(FrameKind.archive, Buffer.alloc(60_000));
+      let written = 0;
+      for (let count = 0; count < 40; count += 1) peer.write(chunk, () => (written += 1));
+      peer.write(message(9));
+      for (let taken = 1; taken <= 40; taken += 1) {
+        await eventually(() => events.chunks.length === taken, `chunk ${taken}`);
+        await nextTurn();
+        assert.equal(events.chunks.length, taken);
+        if (taken === 1) assert.ok(written < 20, `${written} chunks left the peer while none was taken`);
+        release();
+      }
+      await eventually(() => events.messages.length === 1, "the message after them");
+      assert.deepEqual(events.messages, [{ method: "note", params: { index: 9 } }]);
+    });
+
+    it("ends where a chunk cannot be taken", async () => {
+      await open();
+      events.onChunk = () => Promise.reject(new Error("no"));
+      peer.write(Buffer.concat([encodeFrame(FrameKind.archive, Buffer.from("tar")), message(1)]));
+      assert.equal(await ended(), "what the sandbox sent could not be taken");
+      assert.deepEqual(events.messages, []);
+    });
+
+    it("comes to its end though a chunk is still being taken", async () => {
+      await open();
+      let release: () => void = () => undefined;
+      events.onChunk = () => new Promise((resolve) => (release = resolve));
+      peer.end(Buffer.concat([encodeFrame(FrameKind.archive, Buffer.from("tar")), message(1)]));
+      await eventually(() => events.chunks.length === 1, "the chunk");
+      await nextTurn();
+      assert.deepEqual([events.messages.length, events.ends], [0, []]);
+      release();
+      assert.equal(await ended(), undefined);
+      assert.equal(events.messages.length, 1);
+    });
+
     it("is not lost when it came before anybody listened", async () => {
       await open();
       peer.write(Buffer.concat([message(7), message(8)]));

@@ -153,6 +153,32 @@ describe("execution-store: what the API can show", () => {
       assert.deepEqual([ids(), reading.cutOff.aborted], [[], false]);
     });
 
+    it("is kept without its output files when they would push most others out; its readers have them", () => {
+      for (const id of ["a", "b"]) run(id, { stdout: "x".repeat(200_000) });
+      begin("large");
+      const { events } = store.get("large")!;
+      events.printed("stdout", "hello");
+      const reading = events.read();
+      const files: Execution["files"] = [
+        { path: "temp/large", content: "", encoding: "base64", size: 130_000_000 },
+        { path: "temp/link", size: null, error: "is no regular file" },
+      ];
+      const execution = result("large", { files, stdout: "hello" });
+      events.finished(execution);
+      store.end("large", execution);
+
+      assert.deepEqual(ids(), ["large", "b", "a"]);
+      const kept = store.get("large")!;
+      assert.deepEqual([kept.execution?.stdout, kept.execution?.files.length, kept.execution?.files[1]], ["hello", 2, files[1]]);
+      assert.match(
+        JSON.stringify(kept.execution?.files[0]),
+        /"path":"temp\/large","size":130000000,"error":"the output files are too large to be kept/,
+      );
+      assert.equal(kept.events.execution, kept.execution);
+      assert.deepEqual([kept.events.lastId, kept.events.get(1)?.data, kept.events.get(2)?.type], [2, { text: "hello" }, "finished"]);
+      assert.deepEqual([events.execution, reading.cutOff.aborted], [execution, false]);
+    });
+
     it("can be read to its end when its time is over", () => {
       begin("a");
       const { events } = store.get("a")!;

@@ -8,6 +8,7 @@ import type { AddressInfo } from "node:net";
 import express from "express";
 import fc from "fast-check";
 
+import { addLongText } from "../../../src/lib/long-text.ts";
 import { jsonPieces, sendJson } from "../../../src/http/send-json.ts";
 import { eventually } from "../support/eventually.ts";
 
@@ -34,6 +35,21 @@ describe("send-json: an answer in pieces", () => {
       const value = { text: unit.repeat(100_000), after: 1 };
       assert.deepEqual(joined(value), value);
     }
+  });
+
+  it("of a text that is made piece by piece is the JSON of the whole, which is never made", () => {
+    let made = 0;
+    const file = addLongText({ path: "a" }, "content", function* () {
+      for (const piece of ["", '"quoted"', "x".repeat(100_000), "\u0000é😀"]) {
+        made += 1;
+        yield piece;
+      }
+    });
+    const value = { files: [Object.assign(file, { encoding: "utf8" })], after: [1] };
+    const text = [...jsonPieces(value)].join("");
+    assert.equal(made, 4);
+    assert.equal(text, JSON.stringify(value));
+    assert.deepEqual(Object.keys(file), ["path", "content", "encoding"]);
   });
 
   it("has no piece much larger than its share, whatever escaping makes of it", () => {

@@ -20,6 +20,8 @@ import { enter, inFolder, openRoot, PersistError } from "./host-folder.ts";
 /** Files that are written at once. */
 const PARALLEL = 4;
 const NEW_FILE = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL | constants.O_NOFOLLOW;
+/** Readable for everybody, as files of a folder that other programs read; never to be executed. */
+const MODE = 0o644;
 const LINK_PREFIX = "staging-";
 
 export interface StagedFile {
@@ -48,6 +50,7 @@ export class Staging {
   /** By kept folder; made when the first file for it comes. */
   readonly #folders = new Map<string, Promise<FileHandle>>();
   readonly #files: StagedFile[] = [];
+  #modeIsRight: boolean | undefined;
   /** The file whose content is still coming. */
   #open: FileHandle | undefined;
 
@@ -84,19 +87,24 @@ export class Staging {
     if (begins && !ends) this.#open = handle;
     try {
       await writeAll(handle, pieces);
-      // The mode at opening is subject to the umask.
-      if (ends) await handle.chmod(0o644);
+      if (ends) await this.#setMode(handle);
     } finally {
       if (ends) await handle.close();
       if (ends && this.#open === handle) this.#open = undefined;
     }
   }
 
+  /** The mode at opening is subject to the umask, which is the same for all: looking once is enough where it takes nothing away. */
+  async #setMode(handle: FileHandle): Promise<void> {
+    this.#modeIsRight ??= ((await handle.stat()).mode & 0o7777) === MODE;
+    if (!this.#modeIsRight) await handle.chmod(MODE);
+  }
+
   async #newFile(target: string, size: number): Promise<FileHandle> {
     const folder = await this.#folderFor(target);
     const source = inFolder(folder, String(this.#files.length));
     this.#files.push({ path: target, size, source });
-    return open(source, NEW_FILE, 0o600);
+    return open(source, NEW_FILE, MODE);
   }
 
   #folderFor(target: string): Promise<FileHandle> {
