@@ -35,7 +35,7 @@ describe("http description: /v1/runtimes", () => {
       runtimes.map(({ available, default: isDefault, name, node, version }) => [name, isDefault, available, version, node]),
       [
         ["node", true, true, "24", 24],
-        ["second", false, false, "18", 24],
+        ["second", false, false, "18", 22],
       ],
     );
     assert.match(runtimes[1]!.unavailable[0]!, /^permissions\.network\.allowedHosts: /);
