@@ -180,6 +180,12 @@ describe("Run command", function () {
     assert.deepEqual(await readdir(path.join(folder, "linked")), []);
   });
 
+  it("says what the program was refused, and what would allow it", async () => {
+    const { code, stderr } = await runText('try { require("node:fs").writeFileSync("data/x", ""); } catch {}');
+    assert.equal(code, 0);
+    assert.match(stderr, /^code-mode: refused: data\/x; what would allow it: runtimes\.node\.permissions\.fileSystem\.write/);
+  });
+
   it("exits with 2 for what makes no sense, and says what would", async () => {
     const jsx = await write("x.tsx", "");
     await write("exports/x", "");

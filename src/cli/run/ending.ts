@@ -53,7 +53,8 @@ export function describeEnding(execution: Execution, { keptBytes, printedBytes, 
   if (status === "timed_out") notes.push(`the program ran longer than ${timeoutMs} ms and was ended; --timeout gives it more`);
   // Whoever cancelled it knows.
   else if (error !== null && !isOwn && status !== "cancelled") notes.push(error.message);
-  for (const { setting, what } of denials.slice(0, MAX_LISTED)) notes.push(`refused: ${what} (it would take ${setting})`);
+  for (const { count = 1, setting, what } of denials.slice(0, MAX_LISTED))
+    notes.push(`refused: ${what}${count > 1 ? `, ${count} times` : ""}; what would allow it: ${setting}`);
   if (denials.length > MAX_LISTED) notes.push(`refused: ${denials.length - MAX_LISTED} more; --json lists them`);
   for (const stream of ["stdout", "stderr"] as const) {
     // All that came was handed on, also what is over the part that an answer of the API holds.

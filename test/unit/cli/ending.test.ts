@@ -67,8 +67,15 @@ describe("ending: what is told on stderr", () => {
   it("is what was refused, with the setting that would allow it, ten at most", () => {
     const denial = { kind: "process", what: "start git", setting: "permissions.system.allowedCommands" } as const;
     const { notes } = describeEnding({ ...END, denials: Array.from({ length: 12 }, () => denial) }, TOLD);
-    assert.equal(notes[0], "refused: start git (it would take permissions.system.allowedCommands)");
+    assert.equal(notes[0], "refused: start git; what would allow it: permissions.system.allowedCommands");
     assert.deepEqual([notes.length, notes[10]], [11, "refused: 2 more; --json lists them"]);
+  });
+
+  it("is how often something was refused, if more than once", () => {
+    const denials = [{ kind: "file", what: "/etc/x", setting: "none: it lies outside", count: 3 }] as const;
+    assert.deepEqual(describeEnding({ ...END, denials: [...denials] }, TOLD).notes, [
+      "refused: /etc/x, 3 times; what would allow it: none: it lies outside",
+    ]);
   });
 
   it("is that output is missing, and not that an answer of the API would hold less of it", () => {
