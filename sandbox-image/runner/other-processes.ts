@@ -8,6 +8,7 @@ import process from "node:process";
 import { killProcess, now, readdirSync, readFileSync, sleep } from "./intrinsics.ts";
 
 const PAUSE_MS = 0.5;
+const BLIND_PAUSE_MS = 50;
 /** All that PID 1 may signal: every process of the container but itself. */
 const ALL_OTHERS = -1;
 const SELF = "1";
@@ -27,7 +28,17 @@ export function endOtherProcesses(deadline: number): void {
     // There are none.
     return;
   }
-  while (readdirSync("/proc").some((name) => isAlive(name)) && now() < deadline) sleep(PAUSE_MS);
+  while (someAreAlive() && now() < deadline) sleep(PAUSE_MS);
+}
+
+function someAreAlive(): boolean {
+  try {
+    return readdirSync("/proc").some((name) => isAlive(name));
+  } catch {
+    // The program has left no descriptor to look with. All of them have their signal.
+    sleep(BLIND_PAUSE_MS);
+    return false;
+  }
 }
 
 /** The dead whose parent is dead too stay as zombies: nobody but the runner could take their exit codes, and Node does not. */
@@ -38,7 +49,9 @@ function isAlive(name: string): boolean {
     const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
     // A process whose first thread has ended counts as a zombie while its other threads are still on their way.
     return !(fields[STATE] === "Z" || fields[STATE] === "X") || Number(fields[THREADS]) > 1;
-  } catch {
-    return false;
+  } catch (error) {
+    const { code } = error as NodeJS.ErrnoException;
+    if (code === "ENOENT" || code === "ESRCH") return false;
+    throw error;
   }
 }

@@ -71,6 +71,12 @@ const PROGRAMS: readonly HostileProgram[] = [
     "all other processes end before the result is told",
   ),
   program(
+    "a child, and no descriptor left",
+    'shell("while :; do :; done"); await wait(100); try { for (;;) fs.openSync("/dev/null"); } catch (error) { return error.code; }',
+    'completed "EMFILE"',
+    "all other processes end before the result is told",
+  ),
+  program(
     "a child that floods both streams",
     'cp.spawn("sh", ["-c", "yes & yes >&2"], { stdio: "inherit", detached: true }).unref(); await wait(200); return "here";',
     /^completed "here"/,
