@@ -53,7 +53,7 @@ describe("An image with packages and modules", function () {
   });
 
   it("says which groups can execute what", () => {
-    assert.deepEqual(groups, { git: [60_001], jq: [60_002] });
+    assert.deepEqual(groups, { git: [60_706], jq: [60_707] });
   });
 
   it("has no file that can be executed but Node, its loader, and what was allowed, each for a group of its own", () => {
@@ -61,7 +61,7 @@ describe("An image with packages and modules", function () {
     const shown = executable.map(({ gid, mode, name, uid }) => `${(mode & 0o7777).toString(8)} ${uid}:${gid} ${name}`).sort();
     assert.deepEqual(
       shown.filter((line) => !/^711 0:0 usr\/lib\/[^/]+\/ld-linux-[^/]+$/.test(line)),
-      ["710 0:60001 usr/bin/git", "710 0:60002 usr/bin/jq", `711 0:0 ${NODE}`],
+      ["710 0:60706 usr/bin/git", "710 0:60707 usr/bin/jq", `711 0:0 ${NODE}`],
     );
     assert.equal(shown.length, 4);
   });

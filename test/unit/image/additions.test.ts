@@ -149,8 +149,8 @@ describe("Sandbox image: the programs of packages", () => {
 
   it("are there when they are named, each file for a group of its own that cannot read it", async () => {
     const { entries, groups } = await make([binary("./usr/bin/git"), binary("./bin/jq"), binary("./usr/bin/curl")], ["jq", "git"]);
-    assert.deepEqual(entries, { "usr/bin/git": "710 60001", "usr/bin/jq": "710 60002", bin: "-> usr/bin" });
-    assert.deepEqual(groups, { git: [60_001], jq: [60_002] });
+    assert.deepEqual(entries, { "usr/bin/git": "710 60706", "usr/bin/jq": "710 60707", bin: "-> usr/bin" });
+    assert.deepEqual(groups, { git: [60_706], jq: [60_707] });
   });
 
   it("are found in the folders of commands, in order, and by path", async () => {
@@ -163,11 +163,11 @@ describe("Sandbox image: the programs of packages", () => {
     ];
     const { entries, groups } = await make(files, ["a", "b", "/usr/lib/c/d", "/usr/lib/c", "/usr/sbin/a"]);
     assert.deepEqual(groups, {
-      a: [60_001],
-      b: [60_002],
-      "/usr/lib/c/d": [60_003],
-      "/usr/lib/c": [60_003, 60_004],
-      "/usr/sbin/a": [60_005],
+      a: [60_706],
+      b: [60_707],
+      "/usr/lib/c/d": [60_708],
+      "/usr/lib/c": [60_708, 60_709],
+      "/usr/sbin/a": [60_710],
     });
     assert.equal(Object.keys(entries).length, 7);
   });
@@ -183,9 +183,9 @@ describe("Sandbox image: the programs of packages", () => {
       ],
       ["git-shell", "/usr/lib/git-core", "hard"],
     );
-    assert.deepEqual(groups, { "git-shell": [60_001], "/usr/lib/git-core": [60_001], hard: [60_001] });
+    assert.deepEqual(groups, { "git-shell": [60_706], "/usr/lib/git-core": [60_706], hard: [60_706] });
     assert.deepEqual(entries, {
-      "usr/bin/git": "710 60001",
+      "usr/bin/git": "710 60706",
       "usr/bin/git-shell": "-> git",
       "usr/bin/hard": "-> git",
       "usr/lib/git-core/git": "-> ../../bin/git",
@@ -196,14 +196,14 @@ describe("Sandbox image: the programs of packages", () => {
 
   it("lose set-uid and set-gid bits", async () => {
     const { entries } = await make([{ ...binary("./usr/bin/su"), mode: 0o6755 }], ["su"]);
-    assert.equal(entries["usr/bin/su"], "710 60001");
+    assert.equal(entries["usr/bin/su"], "710 60706");
   });
 
   it("that are scripts can be read by their group, and need their interpreter", async () => {
     const files = [script("./usr/bin/tool", "#!/bin/sh -e\n:"), binary("./bin/dash"), link("./bin/sh", "dash")];
     const { entries, groups } = await make(files, ["tool", "dash"]);
-    assert.deepEqual(groups, { dash: [60_001], tool: [60_002] });
-    assert.equal(entries["usr/bin/tool"], "750 60002");
+    assert.deepEqual(groups, { dash: [60_706], tool: [60_707] });
+    assert.equal(entries["usr/bin/tool"], "750 60707");
     await assert.rejects(
       make(files, ["tool"]),
       refusal(/"\/usr\/bin\/tool" is a script for \/bin\/sh, which cannot be executed\. Allow "sh" too/),
@@ -269,7 +269,7 @@ describe("Sandbox image: the files of npm modules", () => {
 
   it("are executable where a path names them", async () => {
     const { entries, groups } = await make([], ["/node_modules/x/bin"], modules);
-    assert.equal(entries["node_modules/x/bin/tool"], "710 60001");
-    assert.deepEqual(groups, { "/node_modules/x/bin": [60_001] });
+    assert.equal(entries["node_modules/x/bin/tool"], "710 60706");
+    assert.deepEqual(groups, { "/node_modules/x/bin": [60_706] });
   });
 });
