@@ -116,12 +116,14 @@ async function compare(name: string, code: string, url: string, client: ReturnTy
     process.stdout.write(
       `${name.padEnd(6)} ${way.padEnd(12)} ${median(times).toFixed(0).padStart(5)} ms (${Math.min(...times).toFixed(0)} to ${Math.max(...times).toFixed(0)})  ` +
         `+${(median(times) - floor).toFixed(0)} ms  answer ${((list[0]?.bytes ?? 0) / MIB).toFixed(1)} MB ${list[0]?.status ?? ""}  ` +
-        `event loop at most ${largest(({ delayMs }) => delayMs)} ms  memory +${largest(({ grownMb }) => grownMb)} MB\n`,
+        `CPU ${median(list.map(({ cpuMs }) => cpuMs)).toFixed(0)} ms  event loop at most ${largest(({ delayMs }) => delayMs)} ms  memory +${largest(({ grownMb }) => grownMb)} MB\n`,
     );
   }
 }
 
 interface Sample extends Taken {
+  /** Of the service, which other programs of a busy machine do not make longer. */
+  readonly cpuMs: number;
   /** The longest that the event loop was held up. */
   readonly delayMs: number;
   /** Highest resident size above that of the begin. */
@@ -133,11 +135,13 @@ async function observe(action: () => Promise<Taken>): Promise<Sample> {
   const delays = monitorEventLoopDelay({ resolution: 1 });
   const before = process.memoryUsage.rss();
   let highest = before;
+  const cpuBefore = process.cpuUsage();
   const watch = setInterval(() => (highest = Math.max(highest, process.memoryUsage.rss())), 5);
   delays.enable();
   try {
     const taken = await action();
-    return { ...taken, delayMs: delays.max / 1e6, grownMb: (highest - before) / MIB };
+    const { system, user } = process.cpuUsage(cpuBefore);
+    return { ...taken, cpuMs: (user + system) / 1000, delayMs: delays.max / 1e6, grownMb: (highest - before) / MIB };
   } finally {
     delays.disable();
     clearInterval(watch);

@@ -40,10 +40,9 @@ export function* jsonPieces(value: unknown): Generator<string> {
   let piece = "";
   let next: unknown = value;
   for (;;) {
-    const text = next instanceof LongText ? next.pieces : typeof next === "string" && next.length > PIECE_CHARS ? cut(next) : undefined;
-    if (text !== undefined) {
+    if ((typeof next === "string" && next.length > PIECE_CHARS) || next instanceof LongText) {
       yield `${piece}"`;
-      for (const part of text) yield JSON.stringify(part).slice(1, -1);
+      for (const part of next instanceof LongText ? next.pieces : cut(next)) yield JSON.stringify(part).slice(1, -1);
       piece = '"';
     } else if (typeof next === "object" && next !== null) {
       const container = opened(next);
@@ -60,7 +59,7 @@ export function* jsonPieces(value: unknown): Generator<string> {
     if (inner.at > 0) piece += ",";
     const key = inner.keys?.[inner.at];
     if (key !== undefined) piece += `${JSON.stringify(key)}:`;
-    next = itemOf(inner.value, key ?? inner.at);
+    next = key === undefined ? ((inner.value as readonly unknown[])[inner.at] ?? null) : fieldOf(inner.value, key);
     inner.at += 1;
     if (piece.length >= PIECE_CHARS) {
       yield piece;
@@ -83,9 +82,9 @@ function* cut(text: string): Generator<string> {
   for (let from = 0; from < text.length; from += PIECE_CHARS) yield text.slice(from, from + PIECE_CHARS);
 }
 
-function itemOf(value: object, key: string | number): unknown {
-  const pieces = typeof key === "string" ? longTextPieces(value, key) : undefined;
-  return pieces === undefined ? ((value as Readonly<Record<string | number, unknown>>)[key] ?? null) : new LongText(pieces);
+function fieldOf(value: object, key: string): unknown {
+  const pieces = longTextPieces(value, key);
+  return pieces === undefined ? ((value as Readonly<Record<string, unknown>>)[key] ?? null) : new LongText(pieces);
 }
 
 function opened(value: object): Open {
