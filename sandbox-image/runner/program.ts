@@ -74,7 +74,7 @@ export class Program {
   run(params: ExecuteParams): void {
     const { connection, workspace, runnerDirectory } = this.#deps;
     const reporter = new ErrorReporter({ workspace, runnerDirectory });
-    const watch = new RefusalWatch({ workspace, runnerDirectory, writable: params.writable });
+    const watch = new RefusalWatch({ workspace, writable: params.writable });
     const ending = new Ending({ connection, workspace, reporter, watch, unblockOutput: () => this.#output.unblock() });
     const file = params.language === "typescript" ? "main.ts" : "main.js";
 

@@ -5,8 +5,9 @@
  * WebAssembly, workers and other processes are refused is not seen.
  */
 
-import { createRequire, syncBuiltinESMExports } from "node:module";
+import { syncBuiltinESMExports } from "node:module";
 import net from "node:net";
+import process from "node:process";
 
 import { DenialLog } from "./denials.ts";
 import { EvalErrorClass } from "./intrinsics.ts";
@@ -27,17 +28,18 @@ const WATCHED: Readonly<Record<string, "fs" | "child_process" | "dns">> = {
   "node:dns/promises": "dns",
 };
 
+/** Loads a module past the hooks. */
+const getBuiltinModule = process.getBuiltinModule.bind(process) as (name: string) => unknown;
+
 export class RefusalWatch {
   readonly log = new DenialLog();
   readonly #files: FileWatch;
   readonly #network: NetworkWatch;
-  readonly #load: NodeJS.Require;
   readonly #isWatched: Record<string, true> = Object.create(null) as Record<string, true>;
 
-  constructor(options: Omit<FileWatchOptions, "log"> & { readonly runnerDirectory: string }) {
+  constructor(options: Omit<FileWatchOptions, "log">) {
     this.#files = new FileWatch({ ...options, log: this.log });
     this.#network = new NetworkWatch({ log: this.log, files: this.#files });
-    this.#load = createRequire(`${options.runnerDirectory}/`);
   }
 
   /** Watches sockets, which globals such as `fetch` lead to. */
@@ -51,7 +53,7 @@ export class RefusalWatch {
     if (name === undefined || this.#isWatched[name]) return;
     this.#isWatched[name] = true;
     try {
-      const module: unknown = this.#load(`node:${name}`);
+      const module: unknown = getBuiltinModule(`node:${name}`);
       if (name === "fs") this.#files.install(module as typeof import("node:fs"));
       else if (name === "dns") this.#network.installNames(module as typeof import("node:dns"));
       else watchProcesses(module as typeof import("node:child_process"), this.log, this.#files);

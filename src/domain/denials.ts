@@ -94,6 +94,13 @@ const READ_SETTINGS = [
 const isLoopback = (what: string): boolean => /^(?:localhost|[^:]+\.localhost|127(?:\.\d+){3}|\[::1\]|::1)(?::\d+)?$/i.test(what);
 const commandOf = (what: string): string => (what.split(" ", 1)[0] ?? "").replace(/^.*\//, "");
 
+const COMMAND_LEFT_OUT: DenialRule = {
+  where: "a command that the request left out",
+  applies: ({ granted, has, what }) =>
+    granted.system.allowedCommands.includes(commandOf(what)) && !has.system.allowedCommands.includes(commandOf(what)),
+  setting: "permissions.system.allowedCommands of the request, which leaves it out",
+};
+
 /** Every reason that a program can be refused something for, as far as it is noticed. */
 export const DENIALS: Readonly<Record<DenialReason, DenialReasonEntry>> = {
   not_readable: {
@@ -148,13 +155,17 @@ export const DENIALS: Readonly<Record<DenialReason, DenialReasonEntry>> = {
         applies: ({ granted, has, what }) => granted.fileSystem.execute.includes(what) && !has.fileSystem.execute.includes(what),
         setting: "permissions.fileSystem.execute of the request, which leaves it out",
       },
-      ...commandRules(),
+      COMMAND_LEFT_OUT,
+      always("runtimes.<runtime>.permissions.system.allowedCommands for a command, fileSystem.execute for a helper that commands execute"),
     ],
   },
   command_not_available: {
     kind: "process",
     meaning: "A command is not in the sandbox, or not for this execution",
-    rules: commandRules(),
+    rules: [
+      COMMAND_LEFT_OUT,
+      always("runtimes.<runtime>.permissions.system.allowedCommands, and packages for what the image does not have"),
+    ],
   },
   no_new_processes: {
     kind: "process",
@@ -162,8 +173,13 @@ export const DENIALS: Readonly<Record<DenialReason, DenialReasonEntry>> = {
     rules: [
       {
         where: "the runtime lets programs start some",
-        applies: ({ granted }) => granted.system.maxProcesses > 1,
+        applies: ({ granted, has }) => granted.system.maxProcesses > 1 && has.system.maxProcesses === 1,
         setting: "permissions.system.maxProcesses of the request, which is 1",
+      },
+      {
+        where: "with options that need a right, where the program can start processes",
+        applies: ({ has }) => has.system.maxProcesses > 1,
+        setting: "none: no sandbox has that right",
       },
       always("runtimes.<runtime>.permissions.system.maxProcesses above 1, and allowedCommands for the commands"),
     ],
@@ -246,20 +262,6 @@ export const DENIALS: Readonly<Record<DenialReason, DenialReasonEntry>> = {
     rules: [always("runtimes.<runtime>.deniedOperations")],
   },
 };
-
-function commandRules(): readonly [DenialRule, DenialRule] {
-  return [
-    {
-      where: "a command that the request left out",
-      applies: ({ granted, has, what }) =>
-        granted.system.allowedCommands.includes(commandOf(what)) && !has.system.allowedCommands.includes(commandOf(what)),
-      setting: "permissions.system.allowedCommands of the request, which leaves it out",
-    },
-    always(
-      "runtimes.<runtime>.permissions.system.allowedCommands, and packages for what the image does not have; fileSystem.execute, for helpers of commands",
-    ),
-  ];
-}
 
 /** What was noted, as the API shows it: in that order, and with no control character left. */
 export function explainDenials(noted: readonly NotedDenial[], policy: EffectivePolicy): Denial[] {

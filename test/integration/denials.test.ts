@@ -5,7 +5,7 @@ import { chmod, mkdir, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { Denial, Execution } from "../../src/domain/execution.ts";
-import { buildImagesFor, IMAGE_TIMEOUT_MS } from "../helpers/images.ts";
+import { buildImagesFor, IMAGE_TIMEOUT_MS, TOOLS } from "../helpers/images.ts";
 import { TestService } from "../helpers/service.ts";
 
 const FILES = { read: ["./data", "./config"], write: ["./temp"] };
@@ -15,6 +15,7 @@ const RUNTIMES = {
   processes: { permissions: { fileSystem: FILES, system: { maxProcesses: 4 } } },
   node22: { permissions: { fileSystem: FILES }, version: "22" },
   node26: { permissions: { fileSystem: FILES }, version: "26" },
+  tools: TOOLS,
   guarded: { permissions: { fileSystem: FILES }, allowedModules: ["fs"], deniedOperations: ["eval"] },
 };
 
@@ -197,7 +198,7 @@ describe("Denials", () => {
       assert.deepEqual(denials, [
         ...denied(
           "process",
-          "runtimes.processes.permissions.system.allowedCommands, and packages for what the image does not have; fileSystem.execute, for helpers of commands",
+          "runtimes.processes.permissions.system.allowedCommands, and packages for what the image does not have",
           "git",
           "/bin/sh -c git log",
         ),
@@ -209,6 +210,18 @@ describe("Denials", () => {
       });
       assert.deepEqual(narrowed.denials, denied("process", "permissions.system.maxProcesses of the request, which is 1", "git"));
     });
+  });
+
+  it("of commands that the image has name the request that left them out", async () => {
+    const { codes, denials } = await steps(
+      `import { execFileSync } from "node:child_process";
+      for (const command of ["jq", "git", "/usr/bin/git", "vim"]) await step(() => execFileSync(command, ["--version"]));`,
+      { runtime: "tools", permissions: { system: { allowedCommands: ["jq"] } } },
+    );
+    assert.deepEqual(codes, ["ok", "EACCES", "EACCES", "ENOENT"]);
+    const request = "permissions.system.allowedCommands of the request, which leaves it out";
+    const runtime = "runtimes.tools.permissions.system.allowedCommands, and packages for what the image does not have";
+    assert.deepEqual(denials, [...denied("process", request, "git", "/usr/bin/git"), ...denied("process", runtime, "vim")]);
   });
 
   describe("network", () => {

@@ -40,7 +40,7 @@ describe("denials: the setting that would allow it", () => {
     ["not_writable", ".", `${PERMISSIONS}fileSystem.write`],
     ["not_writable", "/tmp/a", /^none: outside of the workspace nothing can be written; runtimes\.node\.permissions\.fileSystem\.write/],
     ["not_executable", "other/a", /^none: files of the workspace are never executed/],
-    ["not_executable", "/usr/bin/git", /^runtimes\.node\.permissions\.system\.allowedCommands, and packages/],
+    ["not_executable", "/usr/bin/git", /^runtimes\.node\.permissions\.system\.allowedCommands for a command, fileSystem\.execute/],
     ["command_not_available", "git", /^runtimes\.node\.permissions\.system\.allowedCommands, and packages/],
     ["no_new_processes", "git", /^runtimes\.node\.permissions\.system\.maxProcesses above 1/],
     ["too_many_processes", "git", `${PERMISSIONS}system.maxProcesses`],
@@ -99,6 +99,10 @@ describe("denials: the setting that would allow it", () => {
         else assert.match(setting ?? "", expected);
       });
     }
+  });
+
+  it("is none for a process with rights that no sandbox has", () => {
+    assert.equal(settingOf("no_new_processes", "jq", policyOf(SETTINGS)), "none: no sandbox has that right");
   });
 
   it("is told in the order of the notes, with a count where there were several", () => {
