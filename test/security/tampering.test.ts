@@ -115,8 +115,8 @@ describe("Security: tampering", () => {
       ["a batch", 'write(message([{ jsonrpc: "2.0", method: "finished", params: {} }])); for (;;);', NO_MESSAGE],
       ["another protocol", 'write(message({ jsonrpc: "1.0", method: "finished", params: {} })); for (;;);', NO_MESSAGE],
       ["a field too many", 'write(message({ jsonrpc: "2.0", method: "finished", params: {}, execution: "exe_0" })); for (;;);', NO_MESSAGE],
-      ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: .*over the cap/],
-      ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: .*over the cap/],
+      ["a byte order mark", 'write(message("\\ufeff" + JSON.stringify({}))); for (;;);', /^killed: /],
+      ["no bytes at all", 'write(frame(1, "")); for (;;);', /^killed: /],
       // Results of another form.
       ["a result without its error", 'write(rpc("finished", { result: 1, exitCode: 0 })); for (;;);', WRONG_FORM],
       [
