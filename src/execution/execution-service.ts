@@ -102,8 +102,7 @@ export class ExecutionService {
     const startSlot = await admission.acquireStart(caller, signal);
     timing.queued();
     try {
-      const sandbox = await provider.start(id, policy, signal);
-      cleanup.defer("dispose of the sandbox", () => sandbox.dispose());
+      const sandbox = await provider.start(id, policy, signal, cleanup);
       timing.started();
       return sandbox;
     } finally {

@@ -5,6 +5,7 @@
 import type { Finished } from "../bridge/protocol.ts";
 import type { InputFile, OutputFile, Persisted } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
+import type { CleanupStack } from "../lib/cleanup-stack.ts";
 
 /** A program with all that it is given. */
 export interface Program {
@@ -49,19 +50,18 @@ export type SandboxEnd = {
   | { readonly kind: "stopped" }
 );
 
-/** A running sandbox that has not seen anything of a caller yet. Good for one program. */
+/** A running sandbox that has not seen anything of a caller yet. Good for one program; closing its clean-up stack kills and removes it. */
 export interface Sandbox {
   /** Delivers the program and waits for its end, or for `signal`. To be called once. Throws only when the sandbox itself failed. */
   run(program: Program, sink: OutputSink, signal: AbortSignal): Promise<SandboxEnd>;
-  /** Kills and removes everything. Idempotent; never throws. */
-  dispose(): Promise<void>;
 }
 
 export interface SandboxProvider {
   /**
-   * Starts a sandbox of the policy's shape. Every rule is in force when this resolves.
+   * Starts a sandbox of the policy's shape. Every rule is in force when this resolves. What is acquired on the way goes on `cleanup`, also
+   * when this rejects: to be closed by the caller, who need not wait for it.
    *
    * Throws an `AppError` `SANDBOX_UNAVAILABLE` when the engine or the image is missing, and the signal's reason when it is aborted.
    */
-  start(executionId: string, policy: EffectivePolicy, signal: AbortSignal): Promise<Sandbox>;
+  start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox>;
 }

@@ -53,13 +53,19 @@ const readStart = (file) => {
   }
   return bytes.toString("latin1") === "\\x7fELF" ? "ELF" : "ok";
 };
+const mounts = {};
+for (const line of read("/proc/self/mounts").trim().split("\\n")) {
+  const [, target, , options] = line.split(" ");
+  mounts[target] = options.split(",");
+}
 const executables = {};
 const canStart = process.argv[2] === "many";
 const look = (folder) => {
   for (const entry of fs.readdirSync(folder, { withFileTypes: true })) {
     const file = folder === "/" ? folder + entry.name : folder + "/" + entry.name;
     if (entry.isDirectory() && !${JSON.stringify(NOT_OF_THE_IMAGE)}.includes(file)) look(file);
-    if (!entry.isFile()) continue;
+    /* Files of /etc are mounted one by one, and belong to whoever runs the service. */
+    if (!entry.isFile() || mounts[file] !== undefined) continue;
     const { gid: group, mode, size } = fs.lstatSync(file);
     /* Engines put empty files there, /.dockerenv for example. */
     if (size === 0 || ((mode & 0o111) === 0 && group === 0)) continue;
@@ -69,11 +75,6 @@ const look = (folder) => {
   }
 };
 look("/");
-const mounts = {};
-for (const line of read("/proc/self/mounts").trim().split("\\n")) {
-  const [, target, , options] = line.split(" ");
-  mounts[target] = options.split(",");
-}
 return {
   status: Object.fromEntries(read("/proc/self/status").trim().split("\\n").map((line) => line.split(/:\\s*/, 2))),
   mounts,

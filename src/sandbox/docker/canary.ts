@@ -8,6 +8,7 @@
 
 import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { newExecutionId } from "../../domain/ids.ts";
+import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { describeImage, imageKey } from "../../domain/image-spec.ts";
 import { canaryReportSchema, findBrokenCommands, LAYERS } from "../layers.ts";
 import type { CanaryExpectation, CanaryReport } from "../layers.ts";
@@ -123,8 +124,14 @@ function policyOf({ commands, engineRuntime, image }: CanaryShape): EffectivePol
 async function reportOf(provider: SandboxProvider, policy: EffectivePolicy): Promise<CanaryReport> {
   const signal = AbortSignal.timeout(2 * TIMEOUT_MS);
   const stderr: Buffer[] = [];
-  const sandbox = await provider.start(newExecutionId(), policy, signal);
+  const left: string[] = [];
+  const cleanup = new CleanupStack({
+    onError: (step, error) => {
+      left.push(`${step}: ${String(error)}`);
+    },
+  });
   try {
+    const sandbox = await provider.start(newExecutionId(), policy, signal, cleanup);
     const program = { code: CANARY_PROGRAM, files: [], stdin: "", args: [processesOf(policy)], env: {}, outputFiles: [] };
     const sink = {
       stdout: () => undefined,
@@ -137,8 +144,11 @@ async function reportOf(provider: SandboxProvider, policy: EffectivePolicy): Pro
       const reason = end.kind === "finished" ? end.finished.error?.message : end.kind;
       throw new Error(`the canary ended unexpectedly (${reason ?? "no reason"}) ${Buffer.concat(stderr).toString("utf8").slice(0, 2000)}`);
     }
-    return canaryReportSchema.parse(end.finished.result);
+    const report = canaryReportSchema.parse(end.finished.result);
+    await cleanup.close();
+    if (left.length > 0) throw new Error(`its clean-up failed: ${left.join("; ")}; the next start removes what is left`);
+    return report;
   } finally {
-    await sandbox.dispose();
+    await cleanup.close();
   }
 }

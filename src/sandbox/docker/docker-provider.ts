@@ -1,8 +1,8 @@
 /**
  * Starts sandboxes as Docker containers: the only way in which one comes to be.
  *
- * Everything acquired on the way (user id, folders, socket, container, attach stream) goes on one clean-up stack at once, which the
- * sandbox then owns. Limits, mounts and filters are in force before the runner answers; nothing of a caller is there yet.
+ * Everything acquired on the way (user id, folders, socket, container, attach stream) goes on the caller's clean-up stack at once.
+ * Limits, mounts and filters are in force before the runner answers; nothing of a caller is there yet.
  */
 
 import { chmod, unlink } from "node:fs/promises";
@@ -21,7 +21,7 @@ import type { RunnerConnectionLimits } from "../../bridge/runner-connection.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { ImageSpec } from "../../domain/image-spec.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
-import { CleanupStack } from "../../lib/cleanup-stack.ts";
+import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { Sandbox, SandboxProvider } from "../ports.ts";
 import { AttachStream } from "./attach-stream.ts";
@@ -62,8 +62,6 @@ export interface DockerProviderDeps {
   readonly workspaceRoot: string;
   readonly logger: Pick<Logger, "warn">;
   readonly labels: Readonly<Record<string, string>>;
-  /** A clean-up step failed; what it left is reclaimed at the next start. */
-  readonly onCleanupError: (executionId: string, step: string, error: unknown) => void;
 }
 
 /** How the mounts of an execution come about. */
@@ -80,17 +78,10 @@ export class DockerSandboxProvider implements SandboxProvider {
     this.#deps = deps;
   }
 
-  async start(executionId: string, policy: EffectivePolicy, signal: AbortSignal): Promise<Sandbox> {
-    const { onCleanupError } = this.#deps;
-    const cleanup = new CleanupStack({
-      onError: (step, error) => {
-        onCleanupError(executionId, step, error);
-      },
-    });
+  async start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox> {
     try {
       return await this.#start(executionId, policy, signal, cleanup);
     } catch (error) {
-      await cleanup.close();
       signal.throwIfAborted();
       throw sandboxUnavailable(error);
     }
@@ -164,7 +155,7 @@ export class DockerSandboxProvider implements SandboxProvider {
     const { logger, workspaceRoot } = this.#deps;
     const persistence = Persistence.for({ policy, executionId, executionRoot: directory.root, workspaceRoot, logger });
     cleanup.defer("remove the files that were to be kept", async () => persistence?.close());
-    return new DockerSandbox({ container, connection, inbox, attach, policy, workspace: directory.workspace, persistence, cleanup });
+    return new DockerSandbox({ container, connection, inbox, attach, policy, workspace: directory.workspace, persistence });
   }
 
   /** Resolves what the policy makes readable and prepares the workspace folder that it is mounted on. */

@@ -16,7 +16,6 @@ import type { CloseParams, CollectParams, ExecuteParams, Finished } from "../../
 import type { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { OutputFile } from "../../domain/execution.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
-import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { within } from "../../lib/deadline.ts";
 import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
 import type { AttachStream } from "./attach-stream.ts";
@@ -44,7 +43,6 @@ export interface DockerSandboxDeps {
   readonly workspace: string;
   /** `undefined` where the policy keeps nothing. */
   readonly persistence: Persistence | undefined;
-  readonly cleanup: CleanupStack;
 }
 
 export class DockerSandbox implements Sandbox {
@@ -75,10 +73,6 @@ export class DockerSandbox implements Sandbox {
       connection.close();
       attach.finish();
     }
-  }
-
-  dispose(): Promise<void> {
-    return this.#deps.cleanup.close();
   }
 
   async #deliver(program: Program, sink: OutputSink): Promise<void> {

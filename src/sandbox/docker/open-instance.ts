@@ -76,9 +76,6 @@ export async function openInstance(options: InstanceOptions, cleanup: CleanupSta
       workspaceRoot: config.workspaceRoot,
       logger: log,
       labels,
-      onCleanupError: (executionId, step, error) => {
-        log.error({ executionId, step, err: error }, "clean-up failed; the next start reclaims what is left");
-      },
     });
   return { provider: providerFor(images), providerFor, remover };
 }

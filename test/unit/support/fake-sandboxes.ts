@@ -1,6 +1,7 @@
 /** Sandboxes that do what a test says, in place of containers: the port between the execution layer and the engine. */
 
 import type { EffectivePolicy } from "../../../src/domain/runtime.ts";
+import type { CleanupStack } from "../../../src/lib/cleanup-stack.ts";
 import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxProvider } from "../../../src/sandbox/ports.ts";
 
 export type Behaviour = (program: Program, sink: OutputSink, signal: AbortSignal) => Promise<SandboxEnd>;
@@ -41,14 +42,14 @@ export class FakeSandboxes implements SandboxProvider {
   beforeGone: () => Promise<void> = () => Promise.resolve();
   readonly started: { readonly executionId: string; readonly policy: EffectivePolicy }[] = [];
   readonly programs: Program[] = [];
-  /** Sandboxes that are not disposed of, now and at most at once. */
+  /** Sandboxes that are not removed, now and at most at once. */
   live = 0;
   mostLive = 0;
   /** Sandboxes that were starting at once, at most. */
   mostStarting = 0;
   #starting = 0;
 
-  async start(executionId: string, policy: EffectivePolicy, signal: AbortSignal): Promise<Sandbox> {
+  async start(executionId: string, policy: EffectivePolicy, signal: AbortSignal, cleanup: CleanupStack): Promise<Sandbox> {
     this.#starting += 1;
     this.mostStarting = Math.max(this.mostStarting, this.#starting);
     try {
@@ -59,14 +60,14 @@ export class FakeSandboxes implements SandboxProvider {
     this.started.push({ executionId, policy });
     this.live += 1;
     this.mostLive = Math.max(this.mostLive, this.live);
+    cleanup.defer("remove the fake", async () => {
+      await this.beforeGone();
+      this.live -= 1;
+    });
     return {
       run: (program, sink, stop) => {
         this.programs.push(program);
         return this.behaviour(program, sink, stop);
-      },
-      dispose: async () => {
-        await this.beforeGone();
-        this.live -= 1;
       },
     };
   }
