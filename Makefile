@@ -30,7 +30,7 @@ sandbox-image: build ## build the image that programs run in
 build: node_modules/.stamp ## compile to dist/
 	@npm run --silent build
 
-check: node_modules/.stamp ## format, lint, types, dead code, layers
+check: node_modules/.stamp ## format, lint, types, dead code, layers, stale documents
 	@npm run --silent check
 
 soak: build ## the long tests

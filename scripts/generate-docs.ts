@@ -2,7 +2,7 @@
  * Makes what is written about the configuration, the errors and the layers of defence from the code that enforces them.
  *
  *     config/runtimes.schema.json                       whole file, for editors
- *     docs/configuration.md, doctor.md, errors.md, threat-model.md
+ *     docs/configuration.md, denials.md, doctor.md, errors.md, threat-model.md
  *                                                       the blocks between `<!-- generated: name -->` and `<!-- end -->`
  *
  * With `--check` nothing is written: it names what is stale, and fails. What is written by hand is checked where it can be: examples in

@@ -107,7 +107,12 @@ function addDoctor(program: Command, { onExit }: Endings): void {
 
 function addImage(program: Command, { onExit }: Endings): void {
   const image = program.command("image").description("the sandbox images");
-  teach(image, { examples: [{ command: "code-mode image build", what: "build what config/runtimes.json needs" }] });
+  teach(image, {
+    examples: [
+      { command: "code-mode image build", what: "build what config/runtimes.json needs" },
+      { command: "code-mode image list", what: "see which images there are" },
+    ],
+  });
   const build = image
     .command("build")
     .description("build the images that config/runtimes.json needs; quick when nothing changed")
@@ -132,7 +137,7 @@ function addImage(program: Command, { onExit }: Endings): void {
     });
   teach(list, {
     examples: [
-      { command: "code-mode image list", what: "what is there, what is missing, what is left of older sources" },
+      { command: "code-mode image list", what: "what is there, what is missing, what is not needed" },
       { command: "code-mode image list --json", what: "for scripts" },
     ],
     exitCodes: [[0, "it was printed"], ...COMMON_EXIT_CODES],
@@ -140,8 +145,8 @@ function addImage(program: Command, { onExit }: Endings): void {
   });
   const prune = image
     .command("prune")
-    .description("remove images of older sources")
-    .option("--all", "remove the current ones too")
+    .description("remove images that the configuration does not need and no container uses")
+    .option("--all", "remove those that it needs too")
     .action(async (options: { all?: boolean }) => {
       onExit(await pruneImages({ all: options.all ?? false }));
     });

@@ -157,18 +157,20 @@ export const executionSchema = z.object({
   truncated: z.object({ stdout: z.boolean(), stderr: z.boolean() }),
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),
-  toolCalls: z.array(
-    z.object({ server: z.string(), tool: z.string(), outcome: z.enum(["ok", "error", "denied", "fallback"]), durationMs: z.number() }),
-  ),
-  network: z.array(
-    z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() }),
-  ),
+  toolCalls: z
+    .array(
+      z.object({ server: z.string(), tool: z.string(), outcome: z.enum(["ok", "error", "denied", "fallback"]), durationMs: z.number() }),
+    )
+    .describe("Empty in this version, which has no tools"),
+  network: z
+    .array(z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() }))
+    .describe("Empty in this version, in which programs cannot reach the network"),
   denials: z.array(denialSchema).describe("What was refused, as far as it was noticed, in the order in which it was first noticed"),
   files: z.array(outputFileSchema),
   persisted: persistedSchema.nullable().describe("What was copied to the folders with persist; null where there is none"),
   usage: usageSchema,
-  warm: z.boolean(),
-  degraded: z.boolean(),
+  warm: z.boolean().describe("Always false: each execution waits for a container of its own to start"),
+  degraded: z.boolean().describe("Always false in this version"),
 });
 export type Execution = z.infer<typeof executionSchema>;
 

@@ -33,7 +33,10 @@ const readEntrySchema = z.union(
 const writeEntrySchema = z.union(
   [
     pathText,
-    z.strictObject({ path: pathText, persist: z.boolean().optional().describe("Copy regular files back to the workspace after the run") }),
+    z.strictObject({
+      path: pathText,
+      persist: z.boolean().optional().describe("Copy what a program that ended by itself leaves there to that folder of the workspace"),
+    }),
   ],
   { error: 'expected a path, or an object {"path": "…", "persist": true}' },
 );

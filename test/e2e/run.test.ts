@@ -215,7 +215,7 @@ describe("Run command", function () {
     assert.deepEqual([asked.code, asked.stdout.byteLength], [78, 0]);
     assert.match(asked.stderr, /--allow-host: programs cannot reach the network yet, so this one was not run/);
     assert.equal(noEngine.code, 78);
-    assert.match(noEngine.stderr, /no container engine/);
+    assert.match(noEngine.stderr, /no container engine at unix:\/\/\/nowhere\.sock: it is not running/);
   });
 
   const SLEEP = 'console.log("started"); await new Promise((resolve) => setTimeout(resolve, 20_000));';

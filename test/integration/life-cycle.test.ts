@@ -253,7 +253,7 @@ describe("Life cycle", () => {
       const env = await writeSetUp(folder);
       const { code, text } = await startAndFail({ ...env, DOCKER_HOST: `unix://${folder}/nothing.sock` });
       assert.equal(code, 78);
-      assert.match(text, /no container engine: .*start it/);
+      assert.match(text, /no container engine at unix:\/\/.*\/nothing\.sock: .*start it/);
     });
 
     it("does not start when a program could read what it must not", async () => {

@@ -51,7 +51,7 @@ export function addRun(program: Command, { exitNow, onExit }: Endings): void {
       [0, "it completed"],
       [1, "it failed without an exit code"],
       [2, "wrong usage; nothing was run"],
-      [73, "it completed, but an output file could not be had or written"],
+      [73, "it completed, but an output file could not be had or written, or a file was not kept"],
       [78, "configuration, engine or image are not as they must be; nothing was run"],
       [124, "it ran out of time"],
       [125, "it could not be run, or stdout could not be written"],

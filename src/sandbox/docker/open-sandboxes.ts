@@ -17,7 +17,7 @@ import type { LayerState } from "./canary.ts";
 import { checkRuntimes, findLosses, findNothingUsable } from "./checked-runtimes.ts";
 import type { CheckedRuntimes, RuntimeSources } from "./checked-runtimes.ts";
 import type { SandboxSettings } from "./configured-paths.ts";
-import { connectEngine } from "./engine.ts";
+import { connectEngine, DEFAULT_ENGINE_SOCKET } from "./engine.ts";
 import { askVersions, explainNoEngine } from "./engine-facts.ts";
 import type { EngineVersions } from "./engine-facts.ts";
 import { engineArchitecture } from "./image/architecture.ts";
@@ -69,7 +69,8 @@ export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
 async function open({ config, logger, packageRoot, runtimes }: OpenOptions, cleanup: CleanupStack): Promise<Sandboxes> {
   const docker = connectEngine(config.dockerHost);
   const engine = await askVersions(docker).catch((error: unknown) => {
-    throw new StartupError([`no container engine: ${explainNoEngine(error)}`], error);
+    const address = config.dockerHost ?? `unix://${DEFAULT_ENGINE_SOCKET}`;
+    throw new StartupError([`no container engine at ${address}: ${explainNoEngine(error)}`], error);
   });
   const architecture = await engineArchitecture(docker);
   const sources: RuntimeSources = { docker, config, packageRoot };
