@@ -60,6 +60,9 @@ const FIELDS = new Set([
   "url",
   "runtimes",
   "advisories",
+  "unsupported",
+  "refused",
+  "last",
 ]);
 
 let service: TestService;
