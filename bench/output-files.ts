@@ -12,15 +12,10 @@
 
 import { fork } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
 import { monitorEventLoopDelay } from "node:perf_hooks";
 
-import { pino } from "pino";
-
-import { startApp } from "../src/app.ts";
-import { readEnvironment } from "../src/config/environment.ts";
+import { startService, untilRemoved } from "./support/service.ts";
+import { median } from "./support/statistics.ts";
 
 const MIB = 2 ** 20;
 const ROUNDS = Number(process.argv[2] ?? 7);
@@ -48,9 +43,6 @@ async function take({ body, url }: Order): Promise<Taken> {
 }
 
 async function measure(): Promise<void> {
-  const folder = await mkdtemp(path.join(tmpdir(), "cm-"));
-  await mkdir(path.join(folder, "config"));
-  await mkdir(path.join(folder, "workspace", "out"), { recursive: true });
   const limits = {
     tempBytes: "256MB",
     tempInodes: 32_768,
@@ -60,22 +52,13 @@ async function measure(): Promise<void> {
     persistBytes: "256MB",
   };
   const runtime = (write: unknown): object => ({ memoryLimit: "1GB", permissions: { fileSystem: { write: [write] } }, limits });
-  const runtimes = { plain: runtime("./out"), kept: runtime({ path: "./out", persist: true }) };
-  await writeFile(path.join(folder, "config", "runtimes.json"), JSON.stringify({ runtimes }));
-  const env = {
-    CODE_MODE_PORT: "0",
-    CODE_MODE_CONFIG_DIR: path.join(folder, "config"),
-    CODE_MODE_WORKSPACE_ROOT: path.join(folder, "workspace"),
-    CODE_MODE_STATE_DIR: path.join(folder, "state"),
-  };
-  const app = await startApp(readEnvironment({ env, cwd: folder }), pino({ level: "silent" }));
+  const service = await startService({ plain: runtime("./out"), kept: runtime({ path: "./out", persist: true }) }, ["out"]);
   const client = fork(import.meta.filename, { execArgv: process.execArgv });
   try {
-    for (const [name, code] of Object.entries(PROGRAMS)) await compare(name, code, `${app.url}/v1/executions`, client);
+    for (const [name, code] of Object.entries(PROGRAMS)) await compare(name, code, `${service.url}/v1/executions`, client);
   } finally {
     client.kill();
-    await app.close();
-    await rm(folder, { recursive: true, force: true });
+    await service.close();
   }
 }
 
@@ -105,8 +88,7 @@ async function compare(name: string, code: string, url: string, client: ReturnTy
         return taken;
       });
       if (round >= 0) samples.get(way)?.push(sample);
-      // The service removes its container after the answer; the next one must not pay for it.
-      await new Promise((resolve) => setTimeout(resolve, 400));
+      await untilRemoved(400);
     }
   }
   const floor = median((samples.get("neither") ?? []).map(({ ms }) => ms));
@@ -147,8 +129,6 @@ async function observe(action: () => Promise<Taken>): Promise<Sample> {
     clearInterval(watch);
   }
 }
-
-const median = (values: readonly number[]): number => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)] ?? Number.NaN;
 
 if (process.send !== undefined) {
   // This is the client. It waits for the whole answer, and looks at no more than its beginning.

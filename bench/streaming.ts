@@ -9,17 +9,10 @@
  */
 
 import { once } from "node:events";
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import path from "node:path";
-import { setTimeout as sleep } from "node:timers/promises";
 import { Worker } from "node:worker_threads";
 
-import { pino } from "pino";
-
-import { startApp } from "../src/app.ts";
-import { readEnvironment } from "../src/config/environment.ts";
-import { packageRoot } from "../src/lib/package-info.ts";
+import { startService, untilRemoved } from "./support/service.ts";
+import { median, spread } from "./support/statistics.ts";
 
 const ROUNDS = Number(process.argv[2] ?? 25);
 const MIB = 2 ** 20;
@@ -56,19 +49,8 @@ interface Sample {
   readonly bytes: number;
 }
 
-const folder = await mkdtemp(path.join(tmpdir(), "cm-"));
-await mkdir(path.join(folder, "config"));
-await mkdir(path.join(folder, "workspace"));
-const runtimes = { node: { memoryLimit: "256MB", limits: { maxOutputBytes: "16MB" } } };
-await writeFile(path.join(folder, "config", "runtimes.json"), JSON.stringify({ runtimes }));
-const env = {
-  CODE_MODE_PORT: "0",
-  CODE_MODE_CONFIG_DIR: path.join(folder, "config"),
-  CODE_MODE_WORKSPACE_ROOT: path.join(folder, "workspace"),
-  CODE_MODE_STATE_DIR: path.join(folder, "state"),
-};
-const app = await startApp(readEnvironment({ env, cwd: packageRoot }), pino({ level: "silent" }));
-const client = new Worker(CLIENT, { eval: true, workerData: app.url });
+const service = await startService({ node: { memoryLimit: "256MB", limits: { maxOutputBytes: "16MB" } } });
+const client = new Worker(CLIENT, { eval: true, workerData: service.url });
 
 async function send(body: object, headers: Record<string, string>): Promise<Sample> {
   const answered = once(client, "message") as Promise<[Sample]>;
@@ -79,8 +61,7 @@ async function send(body: object, headers: Record<string, string>): Promise<Samp
   });
   const [sample] = await answered;
   if (sample.status !== 200) throw new Error(`unexpected status ${sample.status}`);
-  // The service removes its container after the answer; the next round must not pay for it.
-  await sleep(200);
+  await untilRemoved(200);
   return sample;
 }
 
@@ -108,31 +89,14 @@ try {
   }
 } finally {
   await client.terminate();
-  await app.close();
-  await rm(folder, { recursive: true, force: true });
+  await service.close();
 }
 
-const quantile = (values: readonly number[], share: number): number =>
-  [...values].sort((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
-const p50 = (name: string): number =>
-  quantile(
-    (samples[name] ?? []).map(({ ms }) => ms),
-    0.5,
-  );
+const timesOf = (name: string): number[] => (samples[name] ?? []).map(({ ms }) => ms);
 for (const [name, taken] of Object.entries(samples)) {
-  const [low, middle, high] = [0.05, 0.5, 0.95].map((share) =>
-    quantile(
-      taken.map(({ ms }) => ms),
-      share,
-    ).toFixed(0),
-  );
-  const first = quantile(
-    taken.map(({ firstMs }) => firstMs),
-    0.5,
-  );
-  const ratio = p50(name) / p50(`${name.split(",")[0] ?? ""}, JSON`);
+  const ratio = median(timesOf(name)) / median(timesOf(`${name.split(",")[0] ?? ""}, JSON`));
   process.stdout.write(
-    `${name.padEnd(14)} p5 ${low} ms   p50 ${middle} ms   p95 ${high} ms   first byte ${first.toFixed(0)} ms   ` +
+    `${name.padEnd(14)} ${spread(timesOf(name))}   first byte ${median(taken.map(({ firstMs }) => firstMs)).toFixed(0)} ms   ` +
       `${((taken[0]?.bytes ?? 0) / MIB).toFixed(1)} MiB   p50 / JSON ${ratio.toFixed(2)}\n`,
   );
 }
