@@ -11,6 +11,8 @@ import { ImageBuildError } from "./sandbox/docker/image/image-error.ts";
 const WRONG_USAGE_EXIT_CODE = 2;
 const CONFIGURATION_EXIT_CODE = 78;
 
+// A reader that has enough, such as `head`, is no failure.
+process.stdout.on("error", () => undefined);
 try {
   let exitCode = 0;
   const program = createProgram({
@@ -23,10 +25,10 @@ try {
   });
   // Alone it prints help, as an answer and not as an error.
   await program.parseAsync(process.argv.length > 2 ? process.argv : [...process.argv, "--help"]);
-  process.exit(exitCode);
+  await end(exitCode);
 } catch (error) {
   // Help and version end here too, with 0. What was wrong is printed already.
-  if (error instanceof CommanderError) process.exit(error.exitCode === 0 ? 0 : WRONG_USAGE_EXIT_CODE);
+  if (error instanceof CommanderError) await end(error.exitCode === 0 ? 0 : WRONG_USAGE_EXIT_CODE);
   if (error instanceof UsageError) {
     process.stderr.write(`error: ${error.message}\n`);
     process.exit(WRONG_USAGE_EXIT_CODE);
@@ -35,10 +37,20 @@ try {
     process.stderr.write(`code-mode cannot start:\n${error.problems.map((problem) => `  - ${problem}\n`).join("")}`);
     process.exit(CONFIGURATION_EXIT_CODE);
   }
-  process.stderr.write(
-    error instanceof ImageBuildError
-      ? `code-mode: ${error.message}\n`
-      : `code-mode: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
-  );
+  if (error instanceof ImageBuildError) {
+    process.stderr.write(`code-mode: ${error.message}\n`);
+    process.exit(error.reason === "engine_unavailable" ? CONFIGURATION_EXIT_CODE : 1);
+  }
+  process.stderr.write(`code-mode: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`);
   process.exit(1);
+}
+
+/** Ends the process once all that was printed is out: a pipe takes no more than its reader does. A reader that is gone ends the wait. */
+async function end(exitCode: number): Promise<never> {
+  await new Promise<void>((resolve) => {
+    process.stdout.write("", () => {
+      resolve();
+    });
+  });
+  process.exit(exitCode);
 }

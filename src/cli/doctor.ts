@@ -24,8 +24,6 @@ export async function doctor({ canary, json, strict }: DoctorOptions): Promise<n
       signals.push(signal);
     });
   }
-  // A reader that has enough, such as `head`, is no failure.
-  process.stdout.on("error", () => undefined);
   const report = await diagnose({ packageRoot, canary });
   const [signal] = signals;
   if (signal !== undefined) return SIGNAL_EXIT_CODE + constants.signals[signal];

@@ -67,7 +67,8 @@ export function parseRequest<T extends z.ZodType>(schema: T, value: unknown, wha
 export const handleErrors: ErrorRequestHandler = (thrown: unknown, request, response, next) => {
   const error = toAppError(thrown);
   if (error.code === "INTERNAL") request.log.error({ err: thrown }, "internal error");
-  else if (error.status >= 500) request.log.warn({ err: error }, error.message);
+  // Where nothing failed, a request was refused: its message says all, and a stack for each would fill the log.
+  else if (error.status >= 500) request.log.warn(error.cause === undefined ? {} : { err: error }, error.message);
   if (response.headersSent) {
     next(thrown);
     return;

@@ -41,6 +41,25 @@ describe("Keys command", function () {
     return ended;
   }
 
+  it("prints all of a long list into a pipe whose reader is slow, and leaves quietly when the reader has enough", async () => {
+    const entries = Array.from({ length: 1000 }, (_, index) => ({
+      name: `key-${index}`,
+      sha256: hashKey(`k${index}`),
+      scopes: ["execute"],
+    }));
+    await writeFile(file(), JSON.stringify(entries), { mode: 0o600 });
+    const main = path.join(packageRoot, "dist", "main.js");
+    const piped = (reader: string): Promise<{ stdout: string; stderr: string }> =>
+      promisify(execFile)("sh", ["-c", `"$0" "$1" keys list --json | ${reader}`, process.execPath, main], {
+        env: { PATH: process.env["PATH"], HOME: folder, CODE_MODE_API_KEYS_FILE: file() },
+        maxBuffer: 2 ** 24,
+      });
+    const { stdout } = await piped("(sleep 2; cat)");
+    assert.ok(stdout.length > 65_536);
+    assert.equal((JSON.parse(stdout) as unknown[]).length, 1000);
+    assert.equal((await piped("head -c 1")).stderr, "");
+  });
+
   it("prints a new key alone to stdout, and keeps its hash in a file of mode 0600", async () => {
     const { code, stderr, stdout } = await keys([
       "add",
