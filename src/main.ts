@@ -4,6 +4,7 @@
 import { CommanderError } from "commander";
 
 import { createProgram } from "./cli/program.ts";
+import { plainText } from "./cli/run/ending.ts";
 import { UsageError } from "./cli/usage-error.ts";
 import { StartupError } from "./domain/errors.ts";
 import { ImageBuildError } from "./sandbox/docker/image/image-error.ts";
@@ -30,7 +31,8 @@ try {
   // Help and version end here too, with 0. What was wrong is printed already.
   if (error instanceof CommanderError) await end(error.exitCode === 0 ? 0 : WRONG_USAGE_EXIT_CODE);
   if (error instanceof UsageError) {
-    process.stderr.write(`error: ${error.message}\n`);
+    // It may name files, and those of an input folder are a stranger's.
+    process.stderr.write(`error: ${plainText(error.message)}\n`);
     process.exit(WRONG_USAGE_EXIT_CODE);
   }
   if (error instanceof StartupError) {

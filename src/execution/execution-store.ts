@@ -175,11 +175,17 @@ function estimateJsonBytes(value: unknown): number {
 
 /** What a result holds in memory, roughly; text takes one or two bytes a character. */
 function estimateBytes(execution: Execution): number {
-  const files = execution.files.reduce((sum, file) => sum + FILE_BYTES + file.path.length + ("content" in file ? file.size : 0), 0);
+  const files = execution.files.reduce(
+    (sum, file) => sum + FILE_BYTES + file.path.length + ("content" in file ? file.size : file.error.length),
+    0,
+  );
+  const notKept = (execution.persisted?.errors ?? []).reduce((sum, { error, path }) => sum + FILE_BYTES + path.length + error.length, 0);
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
   const denials = execution.denials.reduce((sum, { setting, what }) => sum + what.length + setting.length, 0);
-  return 1024 + errorChars + denials + execution.stdout.length + execution.stderr.length + files + estimateJsonBytes(execution.result);
+  return (
+    1024 + errorChars + denials + execution.stdout.length + execution.stderr.length + files + notKept + estimateJsonBytes(execution.result)
+  );
 }
 
 /** The short form, for lists. */

@@ -7,7 +7,7 @@
  */
 
 import { lstat, opendir, realpath, stat } from "node:fs/promises";
-import type { Stats } from "node:fs";
+import type { Dir, Dirent, Stats } from "node:fs";
 import path from "node:path";
 
 /** Entries looked at in one readable path before giving up. */
@@ -83,7 +83,7 @@ export async function checkReadable(readable: ReadablePath, { closed, notContain
   }
   if (readable.kind === "file") return;
   let scanned = 0;
-  for await (const entry of await opendir(readable.source, { recursive: true })) {
+  for await (const entry of entriesBelow(readable.source)) {
     scanned += 1;
     if (scanned > MAX_SCANNED_ENTRIES) {
       throw new ReadablePathError(
@@ -95,6 +95,28 @@ export async function checkReadable(readable: ReadablePath, { closed, notContain
       throw new ReadablePathError(
         `"${readable.path}" holds ${culprit}, a ${describeKind(entry)}: a sandbox could use it in spite of a read-only mount`,
       );
+    }
+  }
+}
+
+/**
+ * All entries below a folder. Not with `recursive` of opendir: in Node 20 that gives of each folder below the first 32 entries only, and
+ * says nothing of the others.
+ */
+async function* entriesBelow(top: string): AsyncGenerator<Dirent> {
+  const folders = [top];
+  for (let folder = folders.pop(); folder !== undefined; folder = folders.pop()) {
+    let opened: Dir;
+    try {
+      opened = await opendir(folder);
+    } catch (error) {
+      // Gone meanwhile, as a folder where files wait that are to be kept.
+      if (folder !== top && (error as NodeJS.ErrnoException).code === "ENOENT") continue;
+      throw error;
+    }
+    for await (const entry of opened) {
+      if (entry.isDirectory()) folders.push(path.join(folder, entry.name));
+      yield entry;
     }
   }
 }

@@ -68,6 +68,14 @@ describe("persist-reader: what may be kept", () => {
     assert.match(read(entries, Infinity, { maxBytes: 2000 }).failure ?? "", /larger than 2000 bytes/);
   });
 
+  it("is void over the cap on files with the folders that no entry is of: they are made all the same", () => {
+    const deep = [file("out/a/b/c/x", ""), file("out/a/b/d/x", "")];
+    assert.equal(read(deep, Infinity, { maxFiles: 6 }).failure, undefined);
+    assert.match(read(deep, Infinity, { maxFiles: 5 }).failure ?? "", /more than 5 files and folders/);
+    assert.match(read([folderHeader("deep/kept/a/b")], Infinity, { maxFiles: 1 }).failure ?? "", /more than 1 files/);
+    assert.equal(read([file("deep/kept/x", "")], Infinity, { maxFiles: 1 }).failure, undefined);
+  });
+
   it("is void when the archive is cut anywhere but between two entries", () => {
     const tar = file("out/a", "x".repeat(600));
     for (const cut of [1, 511, 513, 1024, 1100]) {

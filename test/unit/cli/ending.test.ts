@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { describeEnding, exitCodeOf, plainText } from "../../../src/cli/run/ending.ts";
+import { describeEnding, exitCodeOf, jsonText, plainText } from "../../../src/cli/run/ending.ts";
 import type { Execution } from "../../../src/domain/execution.ts";
 
 const END: Execution = {
@@ -91,5 +91,12 @@ describe("ending: what is told on stderr", () => {
     const ending = describeEnding({ ...END, status: "failed", error, denials: [...denials] }, TOLD);
     for (const text of [ending.error?.replaceAll(/[\n\t]/g, "") ?? "", ...ending.notes]) assert.doesNotMatch(text, /\p{Cc}/u);
     assert.equal(plainText("a\nb\tc\u2028"), "a\nb\tc\uFFFD");
+  });
+
+  it("is JSON without what a terminal obeys", () => {
+    const evil = { "\u009b": ["\u001b[31m", "\u009b31m\u007f\u0085\u2028"] };
+    const text = jsonText(evil, 2);
+    assert.doesNotMatch(text.replaceAll("\n", ""), /\p{Cc}|\u2028/u);
+    assert.deepEqual(JSON.parse(text), evil);
   });
 });

@@ -88,6 +88,11 @@ describe("execution-store: what the API can show", () => {
     ["the result", { result: { text: "x".repeat(400_000) } }],
     ["the structure of the result", { result: Array.from({ length: 9000 }, () => []) }],
     ["the files", { files: [{ path: "temp/a", content: "x".repeat(400_000), encoding: "utf8", size: 400_000 }] }],
+    ["what is said of files", { files: [{ path: "*", size: null, error: "x".repeat(400_000) }] }],
+    [
+      "what is said of what was not kept",
+      { persisted: { files: 0, bytes: 0, errors: [{ path: "x".repeat(400_000), error: "" }] as { path: string; error: string }[] } },
+    ],
     ["the error", { error: { name: "Error", message: "x".repeat(200_000), stack: "x".repeat(200_000) } }],
   ] as const) {
     it(`goes when the memory is used up, and ${title} counts`, () => {

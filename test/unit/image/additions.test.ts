@@ -94,6 +94,20 @@ describe("Sandbox image: the data of packages", () => {
     });
   }
 
+  for (const [target, name] of [
+    ["../../etc", "ld.so.preload"],
+    ["../../etc", "passwd"],
+    ["/usr/local/bin", "node"],
+    ["/opt/code-mode", "package.json"],
+    ["/node_modules", "x.js"],
+    ["/", "x"],
+  ] as const) {
+    it(`does not come to ${target} through a link of the package, as ${name}`, async () => {
+      const { entries } = await make([link("./usr/lib/evil", target), data(`./usr/lib/evil/${name}`)]);
+      assert.deepEqual(entries, {});
+    });
+  }
+
   it("keeps copyright notes, also where a folder is a link to another one", async () => {
     const { entries } = await make([data("./usr/share/doc/x/copyright"), link("./usr/share/doc/y", "x")]);
     assert.deepEqual(entries, { "usr/share/doc/x/copyright": "644", "usr/share/doc/y": "-> x" });

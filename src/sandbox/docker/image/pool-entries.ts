@@ -6,6 +6,7 @@ import { basename, dirname, join, relative } from "node:path/posix";
 import type { Grants } from "./executables.ts";
 import type { FilePool } from "./file-pool.ts";
 import type { ImageEntry } from "./image-entries.ts";
+import { isKeptPath } from "./package-paths.ts";
 
 /** For a file of the processor: nobody reads it. A process of a program that it can read may be dumped, and its /proc/self/mem opens. */
 const BINARY_MODE = 0o710;
@@ -46,10 +47,15 @@ export function poolEntries(pool: FilePool, grants: Grants, isThere: (path: stri
   return [...entries.values()];
 }
 
-/** A path whose folders are no links: two packages may see one folder under two names. */
+/**
+ * A path whose folders are no links: two packages may see one folder under two names. `undefined` where nothing of a package is kept: a
+ * link may lead there.
+ */
 function withoutLinks(pool: FilePool, path: string): string | undefined {
   const folder = pool.resolve(dirname(path));
-  return folder === undefined ? undefined : join(folder, basename(path));
+  if (folder === undefined) return undefined;
+  const place = join(folder, basename(path));
+  return place === path || isKeptPath(place) ? place : undefined;
 }
 
 function parentsOf(path: string): string[] {

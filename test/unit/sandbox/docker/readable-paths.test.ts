@@ -38,6 +38,13 @@ describe("readable-paths: what a policy makes readable", () => {
     await check(".");
   });
 
+  it("is refused for a FIFO among many files in a folder below", async () => {
+    await Promise.all(Array.from({ length: 200 }, (_, index) => writeFile(inRoot("data", "deep", `${index}`), "")));
+    await check("data");
+    for (const name of ["a", "m", "z"]) execFileSync("mkfifo", [inRoot("data", "deep", name)]);
+    await assert.rejects(check("data"), { name: "ReadablePathError", message: /data\/deep\/[amz], a FIFO/ });
+  });
+
   it("is another one when somebody put it in the place of the first", async () => {
     const before = await resolveReadable(root, "data");
     await rename(inRoot("data"), inRoot("old"));
