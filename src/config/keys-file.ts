@@ -154,8 +154,14 @@ async function judgeAccess(file: string, { mode, uid }: { readonly mode: number;
     throw new StartupError([`${folder}: others can replace the keys file in it (${shown(folderMode)}). Run: chmod o-w ${folder}`]);
   }
   const own = process.geteuid?.() ?? uid;
+  const isForeign = uid !== own && uid !== 0;
+  if (isForeign && (folderMode & 0o002) !== 0) {
+    throw new StartupError([
+      `${file}: belongs to another user (${uid}), in a folder where everybody can make files. Move it to one of your own`,
+    ]);
+  }
   return [
     ...((mode & 0o004) === 0 ? [] : [`${file}: others can read it (${shown(mode)}), and so the names of its keys. Run: chmod 600 ${file}`]),
-    ...(uid === own || uid === 0 ? [] : [`${file}: belongs to another user (${uid}), who can make keys`]),
+    ...(isForeign ? [`${file}: belongs to another user (${uid}), who can make keys`] : []),
   ];
 }

@@ -10,6 +10,8 @@ import { setImmediate } from "node:timers/promises";
 
 import type { Response } from "express";
 
+import { abandon } from "./closed-connections.ts";
+
 /** A reader that takes nothing for this long is gone. */
 const STALL_MS = 10_000;
 
@@ -52,7 +54,9 @@ export class PacedWriter {
 
   /** Waits for the reader to take what was written, and cuts it off when it does not. */
   async #inTime(taken: Promise<unknown>): Promise<void> {
-    const stalled = setTimeout(() => this.#response.destroy(), this.#stallMs);
+    const stalled = setTimeout(() => {
+      abandon(this.#response);
+    }, this.#stallMs);
     // Rejected means that the connection is closed, which the caller sees as well.
     await taken.catch(() => undefined);
     clearTimeout(stalled);

@@ -4,6 +4,8 @@ import { SKIP_REASONS } from "../../bridge/protocol.ts";
 import type { Archived } from "../../bridge/protocol.ts";
 import { quotePath } from "../../domain/sandbox-path.ts";
 
+const MAX_PATH_CHARS = 1024;
+
 interface SkippedFile {
   readonly path: string;
   readonly size: number | null;
@@ -18,7 +20,8 @@ export function describeSkipped({ counts, skipped }: Archived, limits: { readonl
     unreadable: "could not be read",
   };
   const named = skipped.map(({ path, reason, sizeBytes }) => ({
-    path: quotePath(path).slice(1, -1),
+    // As long as a path of the workspace can be: quoted, a character may take six.
+    path: quotePath(path.slice(0, MAX_PATH_CHARS)).slice(1, -1),
     size: sizeBytes,
     error: reasons[reason],
   }));

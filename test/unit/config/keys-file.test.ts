@@ -139,6 +139,14 @@ describe("keys-file: the file", () => {
     ]);
   });
 
+  it("is refused when it belongs to another user and lies where everybody can make files", async function () {
+    if (process.getuid?.() !== 0) return this.skip();
+    const file = await write();
+    execFileSync("chown", ["47311", file]);
+    await chmod(path.dirname(file), 0o1777);
+    await assert.rejects(readKeysFile(file), /belongs to another user \(47311\), in a folder where everybody can make files/);
+  });
+
   it("is warned about when it belongs to another user than the service's and root", async function () {
     if (process.getuid?.() !== 0) return this.skip();
     const file = await write();

@@ -14,7 +14,7 @@ import type { Architecture } from "./architecture.ts";
 import { ImageBuildError, messageOf } from "./image-error.ts";
 
 /** Raise it when this code makes another image of the same sources: the filter, the layout, modes, labels. */
-const FORMAT = "4";
+const FORMAT = "5";
 
 /** Files of `sandbox-image/etc`, which become the image's /etc. Named one by one, so that no editor's backup gets in. */
 const ETC_FILES = ["group", "nsswitch.conf", "passwd"] as const;
