@@ -5,6 +5,8 @@
  * absolute: `/usr/lib/git-core`.
  */
 
+import { escapeControls } from "./escaped-json.ts";
+
 export type PathCheck = { readonly ok: true; readonly path: string } | { readonly ok: false; readonly problem: string };
 
 const MAX_PATH_BYTES = 1024;
@@ -69,11 +71,7 @@ function checkNames(segments: readonly string[], path: string): PathCheck {
 }
 
 /** A path that may be none, as JSON shows text, and with no control character of any kind left. */
-export const quotePath = (text: string): string =>
-  JSON.stringify(text).replaceAll(
-    new RegExp(CONTROL_CHARACTERS, "g"),
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );
+export const quotePath = (text: string): string => escapeControls(JSON.stringify(text));
 
 /** As {@link checkWorkspacePath}, for entries of a policy: `data/**` means the folder `data`. */
 export function checkPolicyPath(text: string): PathCheck {

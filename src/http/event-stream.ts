@@ -9,6 +9,7 @@ import { setTimeout } from "node:timers/promises";
 
 import type { Response } from "express";
 
+import { escapeControls } from "../domain/escaped-json.ts";
 import { StopSource } from "../lib/stop-source.ts";
 import type { EventLog, ExecutionEvent } from "../execution/event-log.ts";
 import { PacedWriter } from "./paced-writer.ts";
@@ -20,18 +21,10 @@ const COMMENT = ": keep-alive\n\n";
 /** Small events are written together, up to about this many characters. */
 const BATCH_CHARS = 32_768;
 
-/**
- * What JSON leaves as it is and some clients take for the end of a line, or a terminal for a command. In the text of a JSON value it
- * can be escaped one by one.
- */
-const HARMFUL = /[\u007f-\u009f\u2028\u2029]/g;
-
-const escape = (character: string): string => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`;
-
 /** The text of one event, in pieces. */
 export function* eventPieces(id: number, event: ExecutionEvent): Generator<string> {
   yield `id: ${id}\nevent: ${event.type}\ndata: `;
-  for (const piece of jsonPieces(event.data)) yield piece.replace(HARMFUL, escape);
+  for (const piece of jsonPieces(event.data)) yield escapeControls(piece);
   yield "\n\n";
 }
 

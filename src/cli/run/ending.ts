@@ -66,10 +66,3 @@ export function describeEnding(execution: Execution, { keptBytes, printedBytes, 
 
 /** Text of a stranger for a terminal: no control character but line breaks and tabs. */
 export const plainText = (text: string): string => text.replace(/(?![\n\t])\p{Cc}|[\u2028\u2029]/gu, "\uFFFD");
-
-/** JSON for a terminal: what it takes for a command, and JSON leaves as it is, is escaped. Outside of texts JSON has none of it. */
-export const jsonText = (value: unknown, spaces?: number): string =>
-  JSON.stringify(value, undefined, spaces).replace(
-    /[\u007f-\u009f\u2028\u2029]/g,
-    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, "0")}`,
-  );

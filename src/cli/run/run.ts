@@ -8,6 +8,7 @@ import { readEnvironment } from "../../config/environment.ts";
 import type { ServiceConfig } from "../../config/environment.ts";
 import { loadRuntimes } from "../../config/runtimes-file.ts";
 import { AppError } from "../../domain/errors.ts";
+import { escapeControls } from "../../domain/escaped-json.ts";
 import { executionRequestSchema } from "../../domain/execution.ts";
 import type { Execution, ExecutionRequest } from "../../domain/execution.ts";
 import { narrow } from "../../domain/narrow.ts";
@@ -21,7 +22,7 @@ import { checkInputFiles } from "../../sandbox/docker/workspace-folder.ts";
 import { exitCodeOfSignal, watchStopSignals } from "../signals.ts";
 import type { StopSignals } from "../signals.ts";
 import { UsageError } from "../usage-error.ts";
-import { describeEnding, EXIT_CODES, exitCodeOf, jsonText, plainText } from "./ending.ts";
+import { describeEnding, EXIT_CODES, exitCodeOf, plainText } from "./ending.ts";
 import { grant } from "./grants.ts";
 import { InputBudget, readInputs, readProgram, readStdin } from "./host-files.ts";
 import { LiveOutput } from "./live-output.ts";
@@ -175,9 +176,9 @@ async function deliver(execution: Execution, { folder, json, request, runtime }:
   const problems = folder === undefined ? [] : await folder.write(execution.files);
   for (const { error, path } of execution.persisted?.errors ?? []) problems.push(`not kept: ${quotePath(path)}: ${error}`);
   const spaces = process.stdout.isTTY ? 2 : undefined;
-  if (json) output.resultLine(jsonText(execution, spaces));
+  if (json) output.resultLine(escapeControls(JSON.stringify(execution, undefined, spaces)));
   else {
-    if (execution.result !== null) output.resultLine(jsonText(execution.result, spaces));
+    if (execution.result !== null) output.resultLine(escapeControls(JSON.stringify(execution.result, undefined, spaces)));
     const printedBytes = { stdout: output.bytes("stdout"), stderr: output.bytes("stderr") };
     const { outputBytes: keptBytes, timeoutMs } = runtime.limits.defaults;
     const { error, notes } = describeEnding(execution, { printedBytes, keptBytes, timeoutMs: request.timeoutMs ?? timeoutMs });

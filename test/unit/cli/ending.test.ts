@@ -1,6 +1,7 @@
 import assert from "node:assert/strict";
 
-import { describeEnding, exitCodeOf, jsonText, plainText } from "../../../src/cli/run/ending.ts";
+import { describeEnding, exitCodeOf, plainText } from "../../../src/cli/run/ending.ts";
+import { escapeControls } from "../../../src/domain/escaped-json.ts";
 import type { Execution } from "../../../src/domain/execution.ts";
 
 const END: Execution = {
@@ -95,7 +96,7 @@ describe("ending: what is told on stderr", () => {
 
   it("is JSON without what a terminal obeys", () => {
     const evil = { "\u009b": ["\u001b[31m", "\u009b31m\u007f\u0085\u2028"] };
-    const text = jsonText(evil, 2);
+    const text = escapeControls(JSON.stringify(evil, undefined, 2));
     assert.doesNotMatch(text.replaceAll("\n", ""), /\p{Cc}|\u2028/u);
     assert.deepEqual(JSON.parse(text), evil);
   });
