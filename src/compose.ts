@@ -32,8 +32,7 @@ export async function compose(
   cleanup: CleanupStack,
 ): Promise<Composition> {
   const { config, logger, runtimes } = options;
-  const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger });
-  cleanup.defer("close the sandboxes", () => sandboxes.close());
+  const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger }, cleanup);
 
   const admission = new Admission(config);
   const manager = new RuntimeManager({

@@ -9,6 +9,8 @@ import { checkWorkspacePath, isWithin, quotePath } from "../domain/sandbox-path.
 import { TarError, TarReader } from "./tar-reader.ts";
 import type { TarEntry } from "./tar-reader.ts";
 
+const DAMAGED = "the archive of the files to keep is damaged";
+
 export interface PersistCaps {
   /** Files and folders together: refused ones too, and folders that no entry is of, which something lies in all the same. */
   readonly maxFiles: number;
@@ -88,7 +90,7 @@ export class PersistReader {
       this.#tar.push(chunk);
     } catch (error) {
       if (!(error instanceof TarError)) throw error;
-      this.#failure ??= "the archive of the files to keep is damaged";
+      this.#failure ??= DAMAGED;
     }
   }
 
@@ -102,7 +104,7 @@ export class PersistReader {
 
   /** To be called after the last chunk. */
   finish(): void {
-    if (!this.#tar.isWhole) this.#failure ??= "the archive of the files to keep is damaged";
+    if (!this.#tar.isWhole) this.#failure ??= DAMAGED;
   }
 
   #begin(entry: TarEntry): void {

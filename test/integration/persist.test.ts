@@ -224,6 +224,7 @@ describe("Files that are kept, where the service may not write", () => {
     try {
       execFileSync("mount", ["-t", "tmpfs", "-o", "size=64k,nr_inodes=100", "tmpfs", out]);
     } catch {
+      // Only root can mount the small disk.
       await service.close();
       this.skip();
     }

@@ -11,7 +11,7 @@ import type { Logger } from "pino";
 import { StartupError } from "../../domain/errors.ts";
 import type { RuntimeDefinition } from "../../domain/runtime.ts";
 import { findUnsupported } from "../../domain/unsupported.ts";
-import { CleanupStack } from "../../lib/cleanup-stack.ts";
+import type { CleanupStack } from "../../lib/cleanup-stack.ts";
 import type { SandboxProvider } from "../ports.ts";
 import type { LayerState } from "./canary.ts";
 import { checkRuntimes, findLosses, findNothingUsable } from "./checked-runtimes.ts";
@@ -39,8 +39,6 @@ export interface Sandboxes {
   replaceRuntimes(runtimes: ReadonlyMap<string, RuntimeDefinition>): Promise<void>;
   /** Ends the waiting for an engine that is away: what cannot be removed now is left to the next start. */
   giveUp(): void;
-  /** Gives back everything that the engine and the host hold for this instance. */
-  close(): Promise<void>;
 }
 
 interface OpenOptions {
@@ -50,23 +48,8 @@ interface OpenOptions {
   readonly logger: Logger;
 }
 
-/** Throws a {@link StartupError} that lists what to mend; nothing is left behind then. */
-export async function openSandboxes(options: OpenOptions): Promise<Sandboxes> {
-  const { logger } = options;
-  const cleanup = new CleanupStack({
-    onError: (step, error) => {
-      logger.error({ step, err: error }, "shutdown step failed");
-    },
-  });
-  try {
-    return await open(options, cleanup);
-  } catch (error) {
-    await cleanup.close();
-    throw error;
-  }
-}
-
-async function open({ config, logger, packageRoot, runtimes }: OpenOptions, cleanup: CleanupStack): Promise<Sandboxes> {
+/** What it acquires goes on `cleanup`. Throws a {@link StartupError} that lists what to mend. */
+export async function openSandboxes({ config, logger, packageRoot, runtimes }: OpenOptions, cleanup: CleanupStack): Promise<Sandboxes> {
   const docker = connectEngine(config.dockerHost);
   const engine = await askVersions(docker).catch((error: unknown) => {
     const address = config.dockerHost ?? `unix://${DEFAULT_ENGINE_SOCKET}`;
@@ -112,7 +95,6 @@ async function open({ config, logger, packageRoot, runtimes }: OpenOptions, clea
     giveUp: () => {
       remover.close();
     },
-    close: () => cleanup.close(),
   };
 }
 

@@ -164,6 +164,7 @@ describe("edit-keys: changes of the keys file", () => {
   });
 
   it("keep the owner of the file, and give a new one to the owner of the folder", async function () {
+    // Only root can give a file to somebody else.
     if (process.getuid?.() !== 0) return this.skip();
     execFileSync("chown", ["47311:47312", folder()]);
     await add("alice");

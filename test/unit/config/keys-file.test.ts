@@ -140,6 +140,7 @@ describe("keys-file: the file", () => {
   });
 
   it("is refused when it belongs to another user and lies where everybody can make files", async function () {
+    // Only root can give a file to somebody else.
     if (process.getuid?.() !== 0) return this.skip();
     const file = await write();
     execFileSync("chown", ["47311", file]);
@@ -148,6 +149,7 @@ describe("keys-file: the file", () => {
   });
 
   it("is warned about when it belongs to another user than the service's and root", async function () {
+    // Only root can give a file to somebody else.
     if (process.getuid?.() !== 0) return this.skip();
     const file = await write();
     execFileSync("chown", ["47311", file]);
