@@ -100,7 +100,10 @@ module.exports = {
     layer("sandbox", [DOMAIN, LIB, "^src/bridge/protocol\\.ts$"], { pathNot: "^src/sandbox/docker/" }),
     layer("sandbox/docker", [DOMAIN, LIB, SANDBOX_PORTS, "^src/bridge/"]),
     layer("doctor", [DOMAIN, LIB, "^src/config/", "^src/sandbox/"]),
-    layer("http", [DOMAIN, LIB, EXECUTION, OBSERVABILITY, SANDBOX_PORTS]),
+    layer("security", [DOMAIN, LIB]),
+    layer("audit", [DOMAIN, LIB]),
+    layer("mcp", [DOMAIN, LIB, "^src/security/", "^src/execution/tool-access\\.ts$", SANDBOX_PORTS]),
+    layer("http", [DOMAIN, LIB, EXECUTION, OBSERVABILITY, SANDBOX_PORTS, "^src/mcp/", "^src/audit/"]),
     {
       name: "ports-know-no-engine",
       severity: "error",
@@ -109,6 +112,7 @@ module.exports = {
     },
 
     npmOnly("engine-client", "^src/sandbox/docker/", ["dockerode", "@types/dockerode", "docker-modem"]),
+    npmOnly("mcp-client", "^src/mcp/", ["@modelcontextprotocol/sdk"]),
     npmOnly("web-framework", "^src/http/", ["express", "@types/express", "helmet", "pino-http"]),
     npmOnly("terminal-options", "^src/(cli/|main\\.ts$)", ["commander"]),
     {

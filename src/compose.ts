@@ -12,6 +12,7 @@ import { Admission } from "./execution/admission.ts";
 import { ExecutionService } from "./execution/execution-service.ts";
 import { ExecutionStore } from "./execution/execution-store.ts";
 import { RuntimeManager } from "./execution/runtime-manager.ts";
+import { NO_TOOL_ACCESS } from "./execution/tool-access.ts";
 import type { CleanupStack } from "./lib/cleanup-stack.ts";
 import { packageRoot } from "./lib/package-info.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
@@ -37,7 +38,7 @@ export async function compose(
   const admission = new Admission(config);
   const manager = new RuntimeManager({
     runtimes: sandboxes.runtimes,
-    executions: new ExecutionService({ admission, provider: sandboxes.provider, logger }),
+    executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: NO_TOOL_ACCESS, logger }),
     admission,
     store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
     logger,

@@ -4,6 +4,8 @@
  *     runner → ready                        the runtime is up; nothing of the caller has been read yet
  *     service → inspect  → answer           identities of the mounted paths, compared with what the host checked
  *     service → execute                     the caller's code, files, arguments, environment
+ *     runner → tool.call → answer           a call of a tool, any number at a time; `tool.progress` comes before the answer
+ *     runner → tool.cancel                  the program does not want the answer any more
  *     runner → finished                     what the program came to; the first one counts, a second one is a violation
  *     service → close                       the marker that ends the output streams, and which files to send
  *     runner → archive frames, `archived`   files as a tar stream; once for each archive that the `close` asks for
@@ -16,6 +18,7 @@
 import { z } from "zod";
 
 import { DENIAL_REASONS } from "../domain/denials.ts";
+import type { ToolAnswer, ToolNamespace, ToolProgress } from "../domain/tool-call.ts";
 
 /** Raised when the two ends could no longer understand each other. */
 export const PROTOCOL_VERSION = 1;
@@ -73,7 +76,36 @@ export interface ExecuteParams {
   readonly maxResultBytes: number;
   /** The writable directories, relative to the workspace: for telling what a failed call was refused. */
   readonly writable: readonly string[];
+  /** The tools that the program finds as functions. */
+  readonly tools: readonly ToolNamespace[];
 }
+
+export const TOOL_CAPS = { nameChars: 256, arguments: 64 } as const;
+
+/** The params of `tool.call`, a request of the runner's: its id is the runner's own, and rises. The arguments are not checked yet. */
+export const toolCallParamsSchema = z.strictObject({
+  server: z.string().max(TOOL_CAPS.nameChars),
+  tool: z.string().max(TOOL_CAPS.nameChars),
+  /** By position: a list of the value, or an empty one where it is undefined. */
+  positional: z.array(z.array(z.unknown()).max(1)).max(TOOL_CAPS.arguments).optional(),
+  /** By name, in place of `positional`. */
+  named: z.record(z.string(), z.unknown()).optional(),
+  timeoutMs: z.int().min(1).optional(),
+  /** Whether the program wants to know of progress. */
+  progress: z.boolean().optional(),
+});
+export type ToolCallParams = z.infer<typeof toolCallParamsSchema>;
+
+/** The answer's `result`. A failure of the tool is an answer too. */
+export type ToolCallResult = ToolAnswer;
+
+/** `tool.progress`, from the service. */
+export interface ToolProgressParams extends ToolProgress {
+  readonly id: number;
+}
+
+/** `tool.cancel`, from the runner. The call is still answered. */
+export const toolCancelParamsSchema = z.strictObject({ id: z.int().nonnegative() });
 
 /** `finished`, from the runner. `result` is any JSON value; its size is capped by the frame, its depth by {@link MESSAGE_CAPS}. */
 export const finishedSchema = z.strictObject({

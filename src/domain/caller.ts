@@ -12,6 +12,8 @@ export interface Caller {
   readonly maxRunning?: number | undefined;
   /** Runtimes that it may use, the first of them by default; all when left out. */
   readonly runtimes?: readonly string[] | undefined;
+  /** Patterns of the tools that its programs may call; all when left out. */
+  readonly tools?: readonly string[] | undefined;
 }
 
 /** A key as the service keeps it: by its hash, never as it is. */
@@ -19,8 +21,6 @@ export interface ApiKey extends Caller {
   /** 64 hexadecimal digits. */
   readonly sha256: string;
   readonly scopes: readonly Scope[];
-  /** Patterns of tools. Kept for the version that has tools; nothing reads them yet. */
-  readonly tools?: readonly string[] | undefined;
 }
 
 /** Whoever reaches a service that has no keys. No key may bear this name. */

@@ -7,6 +7,8 @@ import { z } from "zod";
 import { requestLimitsSchema } from "./limits.ts";
 import { permissionsSchema } from "./permissions.ts";
 import { checkWorkspacePath } from "./sandbox-path.ts";
+import { toolCallSchema } from "./tool-call.ts";
+import { toolPatternsSchema } from "./tool-pattern.ts";
 
 /** Ends of an execution. What the user's program does is one of these, never an error of the API. */
 export const FINAL_STATUSES = ["completed", "failed", "timed_out", "out_of_memory", "output_limit", "cancelled", "killed"] as const;
@@ -102,6 +104,9 @@ export const executionRequestSchema = z.strictObject({
     .max(MAX_OUTPUT_PATTERNS)
     .default([])
     .describe('Files to return from the writable folders: paths in which "*" stands for part of a name and "**" for any folders'),
+  tools: toolPatternsSchema
+    .optional()
+    .describe('Tools that the program may call: "server.tool", "server.*"; default: all that the servers\' lists and the key allow'),
 });
 export type ExecutionRequest = z.infer<typeof executionRequestSchema>;
 
@@ -129,7 +134,7 @@ export const denialSchema = z.object({
   setting: z
     .string()
     .describe(
-      'The entry of runtimes.json, or of the request\'s own permissions, that would allow it; begins with "none" where there is none',
+      'The entry of runtimes.json, mcp-servers.json, the key, or the request itself that would allow it; begins with "none" where there is none',
     ),
   count: z.int().optional().describe("How often, if more than once"),
 });
@@ -158,10 +163,10 @@ export const executionSchema = z.object({
   exitCode: z.int().nullable(),
   signal: z.string().nullable(),
   toolCalls: z
-    .array(
-      z.object({ server: z.string(), tool: z.string(), outcome: z.enum(["ok", "error", "denied", "fallback"]), durationMs: z.number() }),
-    )
-    .describe("Empty in this version, which has no tools"),
+    .array(toolCallSchema)
+    .describe(
+      "The calls of tools, in the order in which they ended: the first thousand one by one, the rest added up by server, tool and outcome",
+    ),
   network: z
     .array(z.object({ host: z.string(), port: z.int(), outcome: z.enum(["allowed", "denied"]), bytesIn: z.int(), bytesOut: z.int() }))
     .describe("Empty in this version, in which programs cannot reach the network"),
@@ -170,7 +175,7 @@ export const executionSchema = z.object({
   persisted: persistedSchema.nullable().describe("What was copied to the folders with persist; null where there is none"),
   usage: usageSchema,
   warm: z.boolean().describe("Always false: each execution waits for a container of its own to start"),
-  degraded: z.boolean().describe("Always false in this version"),
+  degraded: z.boolean().describe("A tool's server was down, and a configured answer took its place"),
 });
 export type Execution = z.infer<typeof executionSchema>;
 

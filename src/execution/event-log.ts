@@ -6,6 +6,7 @@
  */
 
 import type { Execution } from "../domain/execution.ts";
+import type { ToolCallRecord } from "../domain/tool-call.ts";
 
 export type OutputStream = "stdout" | "stderr";
 
@@ -13,6 +14,8 @@ export type ExecutionEvent =
   /** The program is about to run. */
   | { readonly type: "started"; readonly data: { readonly id: string; readonly runtime: string } }
   | { readonly type: OutputStream; readonly data: { readonly text: string } }
+  /** A tool call is over. */
+  | { readonly type: "tool"; readonly data: ToolCallRecord }
   /** The last one. */
   | { readonly type: "finished"; readonly data: Execution };
 
@@ -60,6 +63,10 @@ export class EventLog {
 
   printed(stream: OutputStream, text: string): void {
     if (text !== "") this.#append({ type: stream, data: { text } });
+  }
+
+  called(call: ToolCallRecord): void {
+    this.#append({ type: "tool", data: call });
   }
 
   /** All that was printed to a stream so far. */

@@ -21,10 +21,13 @@ import { OutputCollector } from "./output-collector.ts";
 import type { CollectedOutput } from "./output-collector.ts";
 import { judge, Termination } from "./termination.ts";
 import type { Verdict } from "./termination.ts";
+import { NO_TOOL_ACCESS } from "./tool-access.ts";
+import type { ToolAccess, ToolOrder, ToolSession } from "./tool-access.ts";
 
 export interface ExecutionServiceDeps {
   readonly admission: Admission;
   readonly provider: SandboxProvider;
+  readonly tools: ToolAccess;
   readonly logger: Logger;
 }
 
@@ -90,7 +93,7 @@ export class ExecutionService {
       if (!(error instanceof Termination)) throw error;
       // No process was there that a signal could have ended.
       const verdict = { ...judge(STOPPED_BEFORE_START, error, ""), signal: null };
-      return describe(order, timing, verdict, NOTHING_PRINTED, STOPPED_BEFORE_START);
+      return describe(order, timing, verdict, { output: NOTHING_PRINTED, end: STOPPED_BEFORE_START, tools: NO_TOOL_ACCESS.open() });
     } finally {
       const cleaning = cleanup.close().finally(() => this.#cleaning.delete(cleaning));
       this.#cleaning.add(cleaning);
@@ -130,19 +133,29 @@ export class ExecutionService {
         stop.abort(new Termination("output_limit", `The program printed more than ${limits.outputCeilingBytes} bytes to ${stream}.`));
       },
     });
+    const tools = this.#openTools(order);
     try {
       const end = await sandbox
-        .run(request, both(collector, order.output), stop.signal)
+        .run(request, { output: both(collector, order.output), tools }, stop.signal)
         .catch((error: unknown) => this.#engineFailed(order.id, error));
       timing.ran();
+      await tools.close();
       const output = collector.collect();
       const reason: unknown = stop.signal.reason;
       const termination = reason instanceof Termination ? reason : undefined;
-      return describe(order, timing, judge(end, termination, collector.stderrTail()), output, end);
+      return describe(order, timing, judge(end, termination, collector.stderrTail()), { output, end, tools });
     } finally {
+      await tools.close();
       stop.close();
       collector.close();
     }
+  }
+
+  #openTools({ caller, events, id, request }: ExecutionOrder): ToolSession {
+    const onCall: ToolOrder["onCall"] = (call) => {
+      events.called(call);
+    };
+    return this.#deps.tools.open({ executionId: id, who: caller.name, allowed: [caller.tools, request.tools], onCall });
   }
 
   /** The program was delivered, so it may have run: that is a result, and nothing that a caller should send again blindly. */
@@ -212,8 +225,16 @@ class Timing {
   }
 }
 
+/** What came of a program, with what it was given. */
+interface Run {
+  readonly end: SandboxEnd;
+  readonly output: CollectedOutput;
+  readonly tools: Pick<ToolSession, "calls" | "denials" | "degraded">;
+}
+
 /** The execution as the API shows it. */
-function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, output: CollectedOutput, end: SandboxEnd): Execution {
+function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, { end, output, tools }: Run): Execution {
+  const noticed = end.kind === "finished" ? explainDenials(end.finished.denials, order.policy) : [];
   return {
     id: order.id,
     runtime: order.policy.runtime,
@@ -224,14 +245,14 @@ function describe(order: ExecutionOrder, timing: Timing, verdict: Verdict, outpu
       stdout: output.truncated.stdout || end.incomplete.stdout,
       stderr: output.truncated.stderr || end.incomplete.stderr,
     },
-    toolCalls: [],
+    toolCalls: [...tools.calls],
     network: [],
-    denials: end.kind === "finished" ? explainDenials(end.finished.denials, order.policy) : [],
+    denials: [...noticed, ...tools.denials],
     files: outputFiles(order, end),
     persisted: persisted(order, end),
     usage: { ...timing.phases(), ...end.usage },
     warm: false,
-    degraded: false,
+    degraded: tools.degraded,
   };
 }
 

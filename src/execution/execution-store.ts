@@ -160,6 +160,8 @@ const CONTAINER_BYTES = 32;
 const ITEM_BYTES = 8;
 /** What an output file takes beyond its path and content. */
 const FILE_BYTES = 256;
+/** What a tool call takes beyond its names. */
+const TOOL_CALL_BYTES = 160;
 
 /** Of a JSON value in memory: millions of empty lists take more than ten times what their text does. */
 function estimateJsonBytes(value: unknown): number {
@@ -183,8 +185,17 @@ function estimateBytes(execution: Execution): number {
   const { error } = execution;
   const errorChars = error === null ? 0 : error.name.length + error.message.length + error.stack.length;
   const denials = execution.denials.reduce((sum, { setting, what }) => sum + what.length + setting.length, 0);
+  const calls = execution.toolCalls.reduce((sum, { server, tool }) => sum + TOOL_CALL_BYTES + server.length + tool.length, 0);
   return (
-    1024 + errorChars + denials + execution.stdout.length + execution.stderr.length + files + notKept + estimateJsonBytes(execution.result)
+    1024 +
+    errorChars +
+    denials +
+    calls +
+    execution.stdout.length +
+    execution.stderr.length +
+    files +
+    notKept +
+    estimateJsonBytes(execution.result)
   );
 }
 

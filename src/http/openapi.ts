@@ -62,7 +62,7 @@ const query = (schema: z.ZodType): Json[] =>
   }));
 
 const EVENTS =
-  "Server-sent events: `started` with `{id, runtime}`, `stdout` and `stderr` with `{text}`, and last `finished` with the execution. " +
+  "Server-sent events: `started` with `{id, runtime}`, `stdout` and `stderr` with `{text}`, `tool` with each call of a tool once it is over, and last `finished` with the execution. " +
   "`data` is one line of JSON, `id` rises from 1. A comment comes every 15 seconds.";
 
 /** A stream is text to OpenAPI. */

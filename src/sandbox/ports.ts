@@ -5,6 +5,7 @@
 import type { Finished } from "../bridge/protocol.ts";
 import type { InputFile, OutputFile, Persisted } from "../domain/execution.ts";
 import type { EffectivePolicy } from "../domain/runtime.ts";
+import type { ToolAnswer, ToolCallRequest, ToolNamespace, ToolProgress } from "../domain/tool-call.ts";
 import type { CleanupStack } from "../lib/cleanup-stack.ts";
 
 /** A program with all that it is given. */
@@ -22,6 +23,41 @@ export interface Program {
 export interface OutputSink {
   stdout(chunk: Buffer): void;
   stderr(chunk: Buffer): void;
+}
+
+/** Answers the tool calls of one program. */
+export interface ToolPort {
+  /** What the program finds as functions. */
+  readonly namespaces: readonly ToolNamespace[];
+  /** One call, begun as soon as there is room for it. Never rejects: a failure is an answer. An aborted call is answered at once. */
+  call(
+    request: ToolCallRequest,
+    options: { readonly signal: AbortSignal; readonly onProgress?: (progress: ToolProgress) => void },
+  ): Promise<ToolAnswer>;
+  /** The program has ended: what is still under way is nobody's to wait for. */
+  programEnded(): void;
+}
+
+/** Where there are none: whatever is called is not there. */
+export const NO_TOOLS: ToolPort = {
+  namespaces: [],
+  call: ({ server, tool }) =>
+    Promise.resolve({
+      ok: false,
+      error: {
+        code: "TOOL_NOT_FOUND",
+        server,
+        tool,
+        message: `There is no server ${JSON.stringify(server)}: no tools are configured here.`,
+      },
+    }),
+  programEnded: () => undefined,
+};
+
+/** What a program has of the host while it runs. */
+export interface ProgramHost {
+  readonly output: OutputSink;
+  readonly tools: ToolPort;
 }
 
 export interface SandboxUsage {
@@ -53,7 +89,7 @@ export type SandboxEnd = {
 /** A running sandbox that has not seen anything of a caller yet. Good for one program; closing its clean-up stack kills and removes it. */
 export interface Sandbox {
   /** Delivers the program and waits for its end, or for `signal`. To be called once. Throws only when the sandbox itself failed. */
-  run(program: Program, sink: OutputSink, signal: AbortSignal): Promise<SandboxEnd>;
+  run(program: Program, host: ProgramHost, signal: AbortSignal): Promise<SandboxEnd>;
 }
 
 export interface SandboxProvider {

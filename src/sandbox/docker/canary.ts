@@ -12,6 +12,7 @@ import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { describeImage, imageKey } from "../../domain/image-spec.ts";
 import { canaryReportSchema, findBrokenCommands, LAYERS } from "../layers.ts";
 import type { CanaryExpectation, CanaryReport } from "../layers.ts";
+import { NO_TOOLS } from "../ports.ts";
 import type { SandboxProvider } from "../ports.ts";
 import { CANARY_PROGRAM } from "./canary-program.ts";
 import { grantedGroups, SYSCTLS, THREADS_PER_PROCESS } from "./container-config.ts";
@@ -133,13 +134,13 @@ async function reportOf(provider: SandboxProvider, policy: EffectivePolicy): Pro
   try {
     const sandbox = await provider.start(newExecutionId(), policy, signal, cleanup);
     const program = { code: CANARY_PROGRAM, files: [], stdin: "", args: [processesOf(policy)], env: {}, outputFiles: [] };
-    const sink = {
+    const output = {
       stdout: () => undefined,
       stderr: (chunk: Buffer) => {
         stderr.push(chunk);
       },
     };
-    const end = await sandbox.run(program, sink, signal);
+    const end = await sandbox.run(program, { output, tools: NO_TOOLS }, signal);
     if (end.kind !== "finished" || end.finished.error !== null) {
       const reason = end.kind === "finished" ? end.finished.error?.message : end.kind;
       throw new Error(`the canary ended unexpectedly (${reason ?? "no reason"}) ${Buffer.concat(stderr).toString("utf8").slice(0, 2000)}`);

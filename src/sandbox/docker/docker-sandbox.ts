@@ -17,7 +17,7 @@ import type { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { OutputFile } from "../../domain/execution.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { within } from "../../lib/deadline.ts";
-import type { OutputSink, Program, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
+import type { Program, ProgramHost, Sandbox, SandboxEnd, SandboxUsage } from "../ports.ts";
 import type { AttachStream } from "./attach-stream.ts";
 import { COMMAND_FOLDERS } from "./image/file-pool.ts";
 import { readCgroupUsage } from "./cgroup-usage.ts";
@@ -52,7 +52,7 @@ export class DockerSandbox implements Sandbox {
     this.#deps = deps;
   }
 
-  async run(program: Program, sink: OutputSink, signal: AbortSignal): Promise<SandboxEnd> {
+  async run(program: Program, host: ProgramHost, signal: AbortSignal): Promise<SandboxEnd> {
     const { attach, connection, inbox } = this.#deps;
     const stopped = new Promise<"stopped">((resolve) => {
       if (signal.aborted) resolve("stopped");
@@ -61,7 +61,7 @@ export class DockerSandbox implements Sandbox {
       });
     });
     try {
-      await this.#deliver(program, sink);
+      await this.#deliver(program, host);
       const first = await Promise.race([stopped, inbox.finished, inbox.closed]);
       if (first === "stopped") return await this.#stop();
       if ("violation" in first) return await (first.violation === undefined ? this.#awaitExit(stopped) : this.#violated(first.violation));
@@ -75,11 +75,11 @@ export class DockerSandbox implements Sandbox {
     }
   }
 
-  async #deliver(program: Program, sink: OutputSink): Promise<void> {
+  async #deliver(program: Program, { output, tools }: ProgramHost): Promise<void> {
     const { attach, connection, policy, workspace } = this.#deps;
     const files = splitInputFiles(program.files, policy.permissions);
     await writeInputFiles(workspace, files.readOnly);
-    attach.deliverTo(sink);
+    attach.deliverTo(output);
     attach.sendStdin(program.stdin);
     const params: ExecuteParams = {
       code: program.code,
@@ -91,6 +91,7 @@ export class DockerSandbox implements Sandbox {
       denyCodeGeneration: policy.guards.denyCodeGeneration,
       maxResultBytes: policy.limits.resultBytes,
       writable: policy.permissions.fileSystem.write.map(({ path }) => path),
+      tools: tools.namespaces,
     };
     connection.notify("execute", params);
   }

@@ -14,6 +14,7 @@ import { Admission } from "../../../src/execution/admission.ts";
 import type { AdmissionLimits } from "../../../src/execution/admission.ts";
 import { ExecutionService } from "../../../src/execution/execution-service.ts";
 import { ExecutionStore } from "../../../src/execution/execution-store.ts";
+import { NO_TOOL_ACCESS } from "../../../src/execution/tool-access.ts";
 import { RuntimeManager } from "../../../src/execution/runtime-manager.ts";
 import type { StartedExecution } from "../../../src/execution/runtime-manager.ts";
 import { eventually } from "../support/eventually.ts";
@@ -40,7 +41,7 @@ describe("runtime-manager: executions", () => {
     const admission = new Admission({ maxRunning: 4, maxStarting: 2, maxQueued: 10, ...limits });
     manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
-      executions: new ExecutionService({ admission, provider: sandboxes, logger }),
+      executions: new ExecutionService({ admission, provider: sandboxes, tools: NO_TOOL_ACCESS, logger }),
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
       logger,

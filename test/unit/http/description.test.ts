@@ -128,6 +128,7 @@ describe("http description: OpenAPI", () => {
       "limits",
       "permissions",
       "outputFiles",
+      "tools",
     ]);
   });
 

@@ -65,7 +65,7 @@ export class FakeSandboxes implements SandboxProvider {
       this.live -= 1;
     });
     return {
-      run: (program, sink, stop) => {
+      run: (program, { output: sink }, stop) => {
         this.programs.push(program);
         return this.behaviour(program, sink, stop);
       },

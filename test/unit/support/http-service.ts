@@ -18,6 +18,7 @@ import { Admission } from "../../../src/execution/admission.ts";
 import type { AdmissionLimits } from "../../../src/execution/admission.ts";
 import { ExecutionService } from "../../../src/execution/execution-service.ts";
 import { ExecutionStore } from "../../../src/execution/execution-store.ts";
+import { NO_TOOL_ACCESS } from "../../../src/execution/tool-access.ts";
 import { RuntimeManager } from "../../../src/execution/runtime-manager.ts";
 import { Authenticator } from "../../../src/http/authentication.ts";
 import { errorBodySchema } from "../../../src/http/errors.ts";
@@ -91,7 +92,7 @@ export class HttpService {
     admission.isShared = keys !== undefined && keys.length > 1;
     this.manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
-      executions: new ExecutionService({ admission, provider: this.sandboxes, logger }),
+      executions: new ExecutionService({ admission, provider: this.sandboxes, tools: NO_TOOL_ACCESS, logger }),
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
       logger,
