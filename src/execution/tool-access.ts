@@ -2,7 +2,9 @@
  * What the execution layer asks of whoever serves tools. `mcp/` implements it; {@link NO_TOOL_ACCESS} is for where there are none.
  */
 
+import { AppError } from "../domain/errors.ts";
 import type { Denial } from "../domain/execution.ts";
+import type { ServerStatus, ToolDescription } from "../domain/server-status.ts";
 import type { ToolCallRecord } from "../domain/tool-call.ts";
 import { NO_TOOLS } from "../sandbox/ports.ts";
 import type { ToolPort } from "../sandbox/ports.ts";
@@ -33,7 +35,31 @@ export interface ToolAccess {
   open(order: ToolOrder): ToolSession;
 }
 
+/** The servers behind the tools, for whoever looks at them or operates them. */
+export interface ToolServers {
+  /** Every server, in the order of the configuration. */
+  status(): readonly ServerStatus[];
+  /** The tools of all servers that were ever connected, with whether these lists of patterns allow each, and the servers' own. */
+  tools(allowed?: readonly (readonly string[] | undefined)[]): readonly ToolDescription[];
+  /** Connects anew. Resolves when the attempt is over, whatever came of it. Throws an `AppError` NOT_FOUND. */
+  reconnect(name: string): Promise<ServerStatus>;
+  /** Resolves when the first attempt is over. Throws an `AppError` NOT_FOUND. */
+  enable(name: string): Promise<ServerStatus>;
+  /** Resolves when its connection is closed. Throws an `AppError` NOT_FOUND. */
+  disable(name: string): Promise<ServerStatus>;
+}
+
+const noServer = (name: string): Promise<never> =>
+  Promise.reject(
+    new AppError({ code: "NOT_FOUND", message: `There is no server ${JSON.stringify(name)}: no servers are configured here.` }),
+  );
+
 /** A service without tools. */
 export const NO_TOOL_ACCESS = {
   open: (): ToolSession => ({ ...NO_TOOLS, close: () => Promise.resolve(), calls: [], denials: [], degraded: false }),
-} satisfies ToolAccess;
+  status: () => [],
+  tools: () => [],
+  reconnect: noServer,
+  enable: noServer,
+  disable: noServer,
+} satisfies ToolAccess & ToolServers;
