@@ -30,6 +30,8 @@ interface AddOptions {
   readonly maxRunning?: number;
   readonly runtime?: string[];
   readonly tool?: string[];
+  /** False for `--no-tools`. */
+  readonly tools: boolean;
 }
 
 export function addKeys(program: Command, endings: Endings): void {
@@ -55,7 +57,8 @@ function addAdd(keys: Command, { onExit }: Endings): void {
     .option("--scope <scopes>", "what it may do: execute, admin, audit, metrics; separated by commas; default: execute", collectList)
     .option("--max-running <n>", "how many executions it may have running at once", parseCount)
     .option("--runtime <names>", "the runtimes that it may use, the first by default; separated by commas; default: all", collectList)
-    .option("--tool <pattern>", "a tool that its programs may call; repeatable; kept for the version that has tools", collectList)
+    .option("--tool <patterns>", 'the tools that its programs may call, such as "memory.*"; separated by commas; default: all', collectList)
+    .option("--no-tools", "its programs may call none")
     .action(async (name: string, options: AddOptions) => {
       onExit(await reporting(() => add(name, options)));
     });
@@ -64,6 +67,7 @@ function addAdd(keys: Command, { onExit }: Endings): void {
       { command: "code-mode keys add alice", what: "a key that can run programs, and sees its own executions" },
       { command: "code-mode keys add ops --scope execute,admin", what: "one that also sees and cancels those of others" },
       { command: "code-mode keys add batch --max-running 4 --runtime node", what: "one with limits" },
+      { command: "code-mode keys add notes --tool 'memory.*,automem.recall_memory'", what: "one whose programs may call these tools only" },
       { command: "KEY=$(code-mode keys add ci)", what: "keep it in a variable: nothing else goes to stdout" },
     ],
     exitCodes: [[0, "the key is made"], [1, "it is not, and the file is as it was"], ...COMMON_EXIT_CODES],
@@ -105,7 +109,9 @@ function addRevoke(keys: Command, { onExit }: Endings): void {
   });
 }
 
-async function add(name: string, { maxRunning, runtime, scope = ["execute"], tool }: AddOptions): Promise<void> {
+async function add(name: string, { maxRunning, runtime, scope = ["execute"], tool, tools: some }: AddOptions): Promise<void> {
+  if (!some && tool !== undefined) throw new UsageError("--no-tools and --tool contradict each other: give one of them");
+  const tools = some ? tool : [];
   const config = readEnvironment();
   const key = `${PREFIX}${randomBytes(KEY_BYTES).toString("base64url")}`;
   const entry = checkEntry({
@@ -114,7 +120,7 @@ async function add(name: string, { maxRunning, runtime, scope = ["execute"], too
     scopes: scope,
     ...(maxRunning === undefined ? {} : { maxRunning }),
     ...(runtime === undefined ? {} : { runtimes: runtime }),
-    ...(tool === undefined ? {} : { tools: tool }),
+    ...(tools === undefined ? {} : { tools }),
     createdAt: new Date().toISOString(),
   });
   await addKey(entry, config.keys, { file: config.keysFile });
@@ -172,14 +178,15 @@ async function list(json: boolean): Promise<void> {
     );
     return;
   }
-  const rows = keys.map(({ createdAt = "", from, maxRunning = "", name, runtimes = ["all"], scopes }) => [
+  const rows = keys.map(({ createdAt = "", from, maxRunning = "", name, runtimes = ["all"], scopes, tools = ["all"] }) => [
     name,
     scopes.join(","),
     String(maxRunning),
     runtimes.join(","),
+    tools.join(",") || "none",
     from === keysFile ? createdAt.slice(0, 10) : `from ${from}`,
   ]);
-  process.stdout.write(table([["NAME", "SCOPES", "MAX RUNNING", "RUNTIMES", "MADE"], ...rows]));
+  process.stdout.write(table([["NAME", "SCOPES", "MAX RUNNING", "RUNTIMES", "TOOLS", "MADE"], ...rows]));
 }
 
 async function revoke(name: string): Promise<void> {

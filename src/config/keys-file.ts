@@ -15,19 +15,15 @@ import { z } from "zod";
 import { ANONYMOUS, KEY_NAME, SCOPES } from "../domain/caller.ts";
 import { StartupError } from "../domain/errors.ts";
 import { problemsOf } from "../domain/schema-issues.ts";
+import { toolPatternsSchema } from "../domain/tool-pattern.ts";
 import { parseJsonText } from "./json-text.ts";
 
 /** Every key is compared with every request's. */
 const MAX_KEYS = 1000;
+const MAX_RUNTIMES = 1024;
 const MAX_FILE_BYTES = 4 * 2 ** 20;
 
 const unique = (entries: readonly string[]): boolean => new Set(entries).size === entries.length;
-const names = (what: string, max: number): z.ZodType<string[]> =>
-  z
-    .array(z.string().min(1).max(256), { error: `expected a list of ${what}` })
-    .min(1, { error: `expected at least one of ${what}; leave the field out to allow all` })
-    .max(max)
-    .refine(unique, { error: "an entry is given twice" });
 
 export const keySchema = z.strictObject({
   name: z
@@ -48,8 +44,17 @@ export const keySchema = z.strictObject({
     .refine(unique, { error: "a scope is given twice" })
     .describe("What it may do"),
   maxRunning: z.int().min(1).max(10_000).optional().describe("Executions that it may have running at once"),
-  runtimes: names("runtimes", 1024).optional().describe("Runtimes that it may use, the first of them by default; all when left out"),
-  tools: names("tools", 1024).optional().describe("Tools that its programs may call. Kept for the version that has tools"),
+  runtimes: z
+    .array(z.string().min(1).max(256), { error: "expected a list of runtimes" })
+    .min(1, { error: "expected at least one of runtimes; leave the field out to allow all" })
+    .max(MAX_RUNTIMES)
+    .refine(unique, { error: "an entry is given twice" })
+    .optional()
+    .describe("Runtimes that it may use, the first of them by default; all when left out"),
+  tools: toolPatternsSchema
+    .refine(unique, { error: "an entry is given twice" })
+    .optional()
+    .describe("Patterns of the tools that its programs may call; none for an empty list, all when left out"),
   createdAt: z.iso
     .datetime({ offset: true, error: "expected a time such as 2026-01-31T12:00:00Z" })
     .optional()

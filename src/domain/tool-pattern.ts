@@ -17,7 +17,7 @@ export const toolPatternSchema = z
   .refine((pattern) => pattern === "*" || /^[^.]+\../s.test(pattern), {
     error: 'is no pattern of tools: write "server.tool", "server.*" for all tools of a server, or "*" for all',
   });
-export const toolPatternsSchema = z.array(toolPatternSchema).max(MAX_TOOL_PATTERNS);
+export const toolPatternsSchema = z.array(toolPatternSchema, { error: "expected a list of patterns of tools" }).max(MAX_TOOL_PATTERNS);
 
 /** The names under which patterns find a tool: those of its server, and its own. */
 export interface ToolNames {
@@ -30,12 +30,20 @@ export function listsTool(patterns: readonly string[] | undefined, names: ToolNa
   return patterns === undefined || patterns.some((pattern) => matchesTool(pattern, names));
 }
 
+/** Whether a list names any tool that the server of these names has or may come to have. */
+export function listsServer(patterns: readonly string[] | undefined, servers: readonly string[]): boolean {
+  return patterns === undefined || patterns.some((pattern) => pattern === "*" || serverOf(pattern, servers) !== undefined);
+}
+
+/** The start of a pattern that stands for a server of these names. A name may hold dots, so it is not the first dot that ends it. */
+const serverOf = (pattern: string, servers: readonly string[]): string | undefined =>
+  ["*", ...servers].find((start) => pattern.startsWith(`${start}.`));
+
 function matchesTool(pattern: string, { servers, tools }: ToolNames): boolean {
   if (pattern === "*") return true;
   return servers.some((server) => {
-    // A name may hold dots, so it is not the first dot that parts the two.
-    const rest = ["*", server].find((start) => pattern.startsWith(`${start}.`));
-    return rest !== undefined && tools.some((tool) => matchesGlob(pattern.slice(rest.length + 1), tool));
+    const start = serverOf(pattern, [server]);
+    return start !== undefined && tools.some((tool) => matchesGlob(pattern.slice(start.length + 1), tool));
   });
 }
 

@@ -94,16 +94,16 @@ describe("Keys command", function () {
 
   it("lists and revokes, and names what there is when a name is wrong", async () => {
     assert.match((await keys(["list"])).stderr, /^There are no keys: /);
-    const { stdout: key } = await keys(["add", "alice"]);
-    await keys(["add", "bob", "--scope", "metrics"]);
+    const { stdout: key } = await keys(["add", "alice", "--no-tools"]);
+    await keys(["add", "bob", "--scope", "metrics", "--tool", "a.*, b.c"]);
     const list = await keys(["list"], { CODE_MODE_API_KEYS: "quick:0123456789abcdef" });
     assert.match(
       list.stdout,
-      /^NAME +SCOPES +MAX RUNNING +RUNTIMES +MADE\nquick +execute +all +from CODE_MODE_API_KEYS\nalice +execute +all +20\d\d-\d\d-\d\d\nbob +metrics +all +20\d\d-/,
+      /^NAME +SCOPES +MAX RUNNING +RUNTIMES +TOOLS +MADE\nquick +execute +all +all +from CODE_MODE_API_KEYS\nalice +execute +all +none +20\d\d-\d\d-\d\d\nbob +metrics +all +a\.\*,b\.c +20\d\d-/,
     );
     const { stdout: json } = await keys(["list", "--json"]);
     const listed = JSON.parse(json) as object[];
-    assert.deepEqual(Object.keys(listed[0]!), ["name", "scopes", "createdAt", "from"]);
+    assert.deepEqual(Object.keys(listed[0]!), ["name", "scopes", "tools", "createdAt", "from"]);
     for (const text of [list.stdout, json]) assert.ok(!text.includes(key.trim()) && !text.includes(hashKey(key.trim())));
 
     const wrong = await keys(["revoke", "carol"]);
@@ -151,6 +151,8 @@ describe("Keys command", function () {
       ["add", "a", "--scope", "root"],
       ["add", "a", "--max-running", "0"],
       ["add", "a", "--runtime", ""],
+      ["add", "a", "--tool", "recall"],
+      ["add", "a", "--tool", "a.*", "--no-tools"],
       ["rotate"],
     ]) {
       const { code, stderr, stdout } = await keys(args);

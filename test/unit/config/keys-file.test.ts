@@ -37,6 +37,7 @@ describe("keys-file: entries", () => {
   it("have a name, a hash and scopes; limits and the rest may be left out", () => {
     const full = { ...BOB, maxRunning: 4, runtimes: ["node", "jobs"], tools: ["automem.*"], createdAt: "2026-01-31T12:00:00.000Z" };
     assert.deepEqual(parseKeys(JSON.stringify([ALICE, full]), FILE), [ALICE, full]);
+    assert.deepEqual(parseKeys(JSON.stringify([{ ...ALICE, tools: [] }]), FILE), [{ ...ALICE, tools: [] }]);
     assert.deepEqual(parseKeys("[]", FILE), []);
   });
 
@@ -69,6 +70,13 @@ describe("keys-file: entries", () => {
       'entry 1 ("alice"): runtimes: expected at least one of runtimes; leave the field out to allow all',
     ],
     ["a runtime twice", [{ ...ALICE, runtimes: ["node", "node"] }], 'entry 1 ("alice"): runtimes: an entry is given twice'],
+    [
+      "a tool without its server",
+      [{ ...ALICE, tools: ["automem.*", "recall"] }],
+      'entry 1 ("alice"): tools.1: is no pattern of tools: write "server.tool", "server.*" for all tools of a server, or "*" for all',
+    ],
+    ["tools as text", [{ ...ALICE, tools: "*" }], 'entry 1 ("alice"): tools: expected a list of patterns of tools'],
+    ["a pattern of tools twice", [{ ...ALICE, tools: ["*", "*"] }], 'entry 1 ("alice"): tools: an entry is given twice'],
     [
       "a time that is none",
       [{ ...ALICE, createdAt: "today" }],
