@@ -32,6 +32,8 @@ export interface ServiceOptions {
   readonly env?: Readonly<Record<string, string>>;
   /** The `runtimes` of runtimes.json; default: one named `node`. */
   readonly runtimes?: Readonly<Record<string, object>>;
+  /** The `mcpServers` of mcp-servers.json; default: there is no such file. */
+  readonly mcpServers?: Readonly<Record<string, object>>;
   /** Of the service's own log; default: info. */
   readonly logLevel?: string;
   /** Called with the workspace before the service starts. */
@@ -63,6 +65,8 @@ export async function writeSetUp(folder: string, options: ServiceOptions = {}): 
   await writeFile(path.join(workspace, "data", "numbers.txt"), "1\n2\n3\n");
   const runtimes = options.runtimes ?? { node: { permissions: DEFAULT_PERMISSIONS, limits: { maxTimeoutMs: 60_000 } } };
   await writeFile(path.join(folder, "config", "runtimes.json"), JSON.stringify({ runtimes }));
+  const { mcpServers } = options;
+  if (mcpServers !== undefined) await writeFile(path.join(folder, "config", "mcp-servers.json"), JSON.stringify({ mcpServers }));
   await options.prepare?.(workspace);
   return {
     CODE_MODE_PORT: "0",
