@@ -11,6 +11,7 @@ import { z } from "zod";
 import { ANONYMOUS } from "../domain/caller.ts";
 import { StartupError } from "../domain/errors.ts";
 import { packageRoot } from "../lib/package-info.ts";
+import { closest } from "../lib/similar.ts";
 
 const integer = (min: number, max: number): z.ZodType<number> =>
   z
@@ -18,6 +19,12 @@ const integer = (min: number, max: number): z.ZodType<number> =>
     .regex(/^\d{1,12}$/, { error: "expected a whole number" })
     .transform(Number)
     .refine((value) => value >= min && value <= max, { error: `expected a number from ${min} to ${max}` });
+
+const flag = (whenLeftOut: boolean): z.ZodType<boolean> =>
+  z
+    .enum(["true", "false", "1", "0"], { error: "expected true or false (or 1 or 0)" })
+    .transform((value) => value === "true" || value === "1")
+    .default(whenLeftOut);
 
 /** A key without a name holds no colon: else `name:tooshort` would be taken for one. */
 const KEY_PAIR = /^(?:([A-Za-z0-9_.@-]{1,64}):|(?!.*:))([\x21-\x2b\x2d-\x7e]{16,256})$/;
@@ -46,7 +53,7 @@ const variables = {
     .string()
     .min(1)
     .optional()
-    .describe("Folder of runtimes.json. Default: ./config if it is there, else the one of the package"),
+    .describe("Folder of runtimes.json and mcp-servers.json. Default: ./config if it is there, else the one of the package"),
   CODE_MODE_WORKSPACE_ROOT: z
     .string()
     .min(1)
@@ -97,6 +104,13 @@ const variables = {
   CODE_MODE_RESULT_TTL_MS: integer(0, 86_400_000)
     .default(300_000)
     .describe("How long the result of an execution can be fetched after its end"),
+  MCP_CLIENT_TIMEOUT: integer(1, 3_600_000)
+    .default(30_000)
+    .describe("Milliseconds that a tool call may take, where mcp-servers.json says nothing else for its server"),
+  MCP_SECURITY_ENABLED: flag(true).describe(
+    "false turns off the servers' rate limits and the check of arguments; never what programs are kept from, the lists of tools, or the audit log",
+  ),
+  MCP_FALLBACK_TO_MOCK: flag(true).describe("false: no tool is answered with its configured mock while its server is down"),
   DOCKER_HOST: z.string().min(1).optional().describe("The engine: unix:///path or tcp://host:port. Default: unix:///var/run/docker.sock"),
   LOG_LEVEL: z
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
@@ -114,6 +128,7 @@ export interface ServiceConfig {
   readonly allowedHosts: readonly string[];
   readonly configDir: string;
   readonly runtimesFile: string;
+  readonly mcpServersFile: string;
   readonly workspaceRoot: string;
   readonly stateDir: string;
   /** The keys of the environment. */
@@ -127,9 +142,19 @@ export interface ServiceConfig {
   readonly maxBodyBytes: number;
   readonly shutdownGraceMs: number;
   readonly resultTtlMs: number;
+  /** For a tool call, where its server's configuration has no limit of its own. */
+  readonly toolTimeoutMs: number;
+  /** Rate limits and the check of arguments. */
+  readonly toolChecks: boolean;
+  readonly fallbackToMock: boolean;
   readonly dockerHost: string | undefined;
   readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
+  /** What `${NAME}` in mcp-servers.json stands for. A function, so that no credential is where settings are printed or copied. */
+  readonly variable: VariableReader;
 }
+
+/** The value of a variable of the environment; one that is set to nothing counts as not set. */
+export type VariableReader = (name: string) => string | undefined;
 
 const LOOPBACK: ReadonlySet<string> = new Set(["127.0.0.1", "::1", "localhost"]);
 
@@ -174,6 +199,14 @@ export function examineEnvironment(options: EnvironmentOptions = {}): { config: 
   for (const name of Object.keys(env).filter((name) => name.startsWith("CODE_MODE_") && !(name in variables))) {
     problems.push(`environment: ${name}: is no known setting`);
   }
+  for (const name of Object.keys(env).filter((name) => name.startsWith("MCP_") && !(name in variables))) {
+    // Other programs have variables of this kind too: only a slip is an error.
+    const meant = closest(
+      name,
+      Object.keys(variables).filter((known) => known.startsWith("MCP_")),
+    );
+    if (meant !== undefined) problems.push(`environment: ${name}: is no known setting; write ${meant}`);
+  }
   return { config: settingsOf(values, env, cwd), problems };
 }
 
@@ -186,6 +219,7 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
     allowedHosts: values.CODE_MODE_ALLOWED_HOSTS,
     configDir,
     runtimesFile: path.join(configDir, "runtimes.json"),
+    mcpServersFile: path.join(configDir, "mcp-servers.json"),
     workspaceRoot: path.resolve(cwd, values.CODE_MODE_WORKSPACE_ROOT ?? path.join(configDir, "..", "workspace")),
     stateDir: path.resolve(
       cwd,
@@ -200,7 +234,16 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
     maxBodyBytes: values.CODE_MODE_MAX_BODY_BYTES,
     shutdownGraceMs: values.CODE_MODE_SHUTDOWN_GRACE_MS,
     resultTtlMs: values.CODE_MODE_RESULT_TTL_MS,
+    toolTimeoutMs: values.MCP_CLIENT_TIMEOUT,
+    toolChecks: values.MCP_SECURITY_ENABLED,
+    fallbackToMock: values.MCP_FALLBACK_TO_MOCK,
     dockerHost: values.DOCKER_HOST,
     logLevel: values.LOG_LEVEL,
+    variable: variableReader(env),
   };
+}
+
+function variableReader(env: NodeJS.ProcessEnv): VariableReader {
+  const values = new Map(Object.entries(env).filter(([, value]) => value !== ""));
+  return (name) => values.get(name);
 }

@@ -7,12 +7,14 @@ import { BYTE_SIZE_FORMAT, formatByteSize, MIB, parseByteSize } from "./byte-siz
 const KIB = 2 ** 10;
 
 /** A number of bytes, or text such as "512MB"; becomes a number of bytes. */
-const byteSizeSchema = z.union([z.number(), z.string().max(32)], { error: `expected ${BYTE_SIZE_FORMAT}` }).transform((value, context) => {
-  const bytes = parseByteSize(value);
-  if (bytes !== undefined) return bytes;
-  context.addIssue({ code: "custom", message: `expected ${BYTE_SIZE_FORMAT}` });
-  return z.NEVER;
-});
+export const byteSizeSchema = z
+  .union([z.number(), z.string().max(32)], { error: `expected ${BYTE_SIZE_FORMAT}` })
+  .transform((value, context) => {
+    const bytes = parseByteSize(value);
+    if (bytes !== undefined) return bytes;
+    context.addIssue({ code: "custom", message: `expected ${BYTE_SIZE_FORMAT}` });
+    return z.NEVER;
+  });
 
 /** Below this a Node process with its worker threads does not start reliably. */
 const MIN_MEMORY_BYTES = 64 * MIB;

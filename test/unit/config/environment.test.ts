@@ -11,6 +11,13 @@ import { useTempFolder } from "../support/temp-folder.ts";
 const CWD = "/somewhere";
 const read = (env: Record<string, string> = {}): ServiceConfig => readEnvironment({ env: { HOME: "/home/user", ...env }, cwd: CWD });
 
+/** The settings alone: a function is equal to itself only. */
+const settingsOf = (env: Record<string, string> = {}): Omit<ServiceConfig, "variable"> => {
+  const { variable, ...settings } = read(env);
+  assert.equal(typeof variable, "function");
+  return settings;
+};
+
 const problemsOf = (env: Record<string, string>): readonly string[] => {
   try {
     read(env);
@@ -23,12 +30,13 @@ const problemsOf = (env: Record<string, string>): readonly string[] => {
 
 describe("environment: the settings of the service", () => {
   it("have the documented defaults: loopback, no key", () => {
-    assert.deepEqual(read(), {
+    assert.deepEqual(settingsOf(), {
       host: "127.0.0.1",
       port: 3210,
       allowedHosts: [],
       configDir: path.join(packageRoot, "config"),
       runtimesFile: path.join(packageRoot, "config", "runtimes.json"),
+      mcpServersFile: path.join(packageRoot, "config", "mcp-servers.json"),
       workspaceRoot: path.join(packageRoot, "workspace"),
       stateDir: "/home/user/.local/state/code-mode",
       keys: [],
@@ -40,13 +48,16 @@ describe("environment: the settings of the service", () => {
       maxBodyBytes: 32 * 2 ** 20,
       shutdownGraceMs: 10_000,
       resultTtlMs: 300_000,
+      toolTimeoutMs: 30_000,
+      toolChecks: true,
+      fallbackToMock: true,
       dockerHost: undefined,
       logLevel: "info",
     });
   });
 
   it("are what the variables say, with paths made absolute", () => {
-    const config = read({
+    const config = settingsOf({
       CODE_MODE_HOST: "::1",
       CODE_MODE_PORT: "0",
       CODE_MODE_ALLOWED_HOSTS: " code.example.com, ,other.example.com",
@@ -59,6 +70,9 @@ describe("environment: the settings of the service", () => {
       CODE_MODE_MAX_BODY_BYTES: "1024",
       CODE_MODE_SHUTDOWN_GRACE_MS: "0",
       CODE_MODE_RESULT_TTL_MS: "0",
+      MCP_CLIENT_TIMEOUT: "500",
+      MCP_SECURITY_ENABLED: "false",
+      MCP_FALLBACK_TO_MOCK: "0",
       DOCKER_HOST: "tcp://127.0.0.1:2375",
       LOG_LEVEL: "silent",
     });
@@ -68,6 +82,7 @@ describe("environment: the settings of the service", () => {
       allowedHosts: ["code.example.com", "other.example.com"],
       configDir: "/somewhere/conf",
       runtimesFile: "/somewhere/conf/runtimes.json",
+      mcpServersFile: "/somewhere/conf/mcp-servers.json",
       workspaceRoot: "/somewhere/workspace",
       stateDir: "/state",
       keys: [],
@@ -79,6 +94,9 @@ describe("environment: the settings of the service", () => {
       maxBodyBytes: 1024,
       shutdownGraceMs: 0,
       resultTtlMs: 0,
+      toolTimeoutMs: 500,
+      toolChecks: false,
+      fallbackToMock: false,
       dockerHost: "tcp://127.0.0.1:2375",
       logLevel: "silent",
     });
@@ -91,7 +109,36 @@ describe("environment: the settings of the service", () => {
 
   it("take a variable that is set to nothing for one that is not set", () => {
     const all = Object.fromEntries(Object.keys(environmentSchema.shape).map((name) => [name, ""]));
-    assert.deepEqual(read(all), read());
+    assert.deepEqual(settingsOf(all), settingsOf());
+  });
+
+  it("give mcp-servers.json the variables, and none that is set to nothing", () => {
+    const { variable } = read({ TOKEN: "t", EMPTY: "" });
+    assert.deepEqual(
+      [variable("TOKEN"), variable("EMPTY"), variable("MISSING"), variable("__proto__")],
+      ["t", undefined, undefined, undefined],
+    );
+  });
+
+  it("show no variable where they are printed", () => {
+    assert.ok(!JSON.stringify(read({ TOKEN: "a-secret" })).includes("a-secret"));
+  });
+
+  for (const [name, value, problem] of [
+    ["MCP_SECURITY_ENABLED", "no", "MCP_SECURITY_ENABLED: expected true or false (or 1 or 0)"],
+    ["MCP_FALLBACK_TO_MOCK", "TRUE", "MCP_FALLBACK_TO_MOCK: expected true or false (or 1 or 0)"],
+    ["MCP_CLIENT_TIMEOUT", "0", "MCP_CLIENT_TIMEOUT: expected a number from 1 to 3600000"],
+    ["MCP_CLIENT_TIMEOUT", "30s", "MCP_CLIENT_TIMEOUT: expected a whole number"],
+    ["MCP_SECURITY_ENABLE", "false", "MCP_SECURITY_ENABLE: is no known setting; write MCP_SECURITY_ENABLED"],
+    ["MCP_CLIENT_TIMOUT", "1", "MCP_CLIENT_TIMOUT: is no known setting; write MCP_CLIENT_TIMEOUT"],
+  ] as const) {
+    it(`refuse ${name}=${value}`, () => {
+      assert.deepEqual(problemsOf({ [name]: value }), [`environment: ${problem}`]);
+    });
+  }
+
+  it("leave the MCP_ variables of other programs alone", () => {
+    assert.deepEqual(settingsOf({ MCP_TIMEOUT: "x", MCP_TOOL_TIMEOUT: "x", MCP_DEBUG: "1" }), settingsOf());
   });
 
   it("have a description for each variable: the reference is made from them", () => {
