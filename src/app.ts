@@ -18,6 +18,7 @@ import type { LoadedRuntimes } from "./config/runtimes-file.ts";
 import { Configuration } from "./configuration.ts";
 import type { ReloadOutcome } from "./configuration.ts";
 import { findHoles, openHoles } from "./doctor/known-holes.ts";
+import { NO_AUDIT } from "./domain/audit-event.ts";
 import type { ApiKey } from "./domain/caller.ts";
 import { StartupError } from "./domain/errors.ts";
 import type { RuntimeManager } from "./execution/runtime-manager.ts";
@@ -73,7 +74,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   };
   const runtimes = await load();
 
-  const { admission, manager, sandboxes } = await compose({ config, runtimes, logger }, cleanup);
+  const { admission, manager, sandboxes, servers } = await compose({ config, runtimes, logger }, cleanup);
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
   const reloadRuntimes = async (): Promise<void> => {
@@ -97,6 +98,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     inForce: () => ({ images: sandboxes.images, layers: sandboxes.layers, configuration: configuration.status }),
     managerStatus: () => manager.status(),
     callers: () => admission.callers(),
+    servers: () => servers.status(),
     knownHoles,
   });
   const authenticator = new Authenticator(keyRing.keys);
@@ -112,6 +114,8 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   cleanup.defer("look at the keys file no longer", () => keyRing.close());
   const http = createHttpApp({
     manager,
+    servers,
+    audit: NO_AUDIT,
     health,
     authenticator,
     allowedHosts: config.allowedHosts,

@@ -13,6 +13,7 @@ import { ExecutionService } from "./execution/execution-service.ts";
 import { ExecutionStore } from "./execution/execution-store.ts";
 import { RuntimeManager } from "./execution/runtime-manager.ts";
 import { NO_TOOL_ACCESS } from "./execution/tool-access.ts";
+import type { ToolServers } from "./execution/tool-access.ts";
 import type { CleanupStack } from "./lib/cleanup-stack.ts";
 import { packageRoot } from "./lib/package-info.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
@@ -23,6 +24,7 @@ export interface Composition {
   readonly admission: Admission;
   readonly manager: RuntimeManager;
   readonly sandboxes: Sandboxes;
+  readonly servers: ToolServers;
 }
 
 const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
@@ -41,6 +43,7 @@ export async function compose(
     executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: NO_TOOL_ACCESS, logger }),
     admission,
     store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
+    servers: NO_TOOL_ACCESS,
     logger,
     checkRequest: checkInputFiles,
   });
@@ -49,5 +52,5 @@ export async function compose(
       sandboxes.giveUp();
     }),
   );
-  return { admission, manager, sandboxes };
+  return { admission, manager, sandboxes, servers: NO_TOOL_ACCESS };
 }

@@ -61,3 +61,6 @@ export type AuditEventType = AuditEvent["type"];
 export interface AuditSink {
   record(event: AuditEvent): void;
 }
+
+/** Where nobody keeps them. */
+export const NO_AUDIT: AuditSink = { record: () => undefined };

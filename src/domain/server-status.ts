@@ -33,7 +33,10 @@ export type CallCounters = z.infer<typeof callCountersSchema>;
 
 export const serverStatusSchema = z.object({
   name: z.string().describe("The key in mcp-servers.json"),
-  namespace: z.string().describe("Its name as a global of programs, and below `tools`"),
+  namespace: z
+    .string()
+    .nullable()
+    .describe("Its name as a global of programs, and below `tools`; null where another server has it: only callTool reaches its tools"),
   state: z.enum(SERVER_STATES),
   reason: z.string().optional().describe("Why it is not connected, or only in part; what to change, where that is known"),
   transport: z.enum(["stdio", "http", "sse"]).nullable().describe("null where the configuration leaves it open"),
@@ -66,7 +69,7 @@ const jsonObject = z.record(z.string(), z.unknown());
 
 export const toolDescriptionSchema = z.object({
   server: z.string(),
-  namespace: z.string(),
+  namespace: z.string().nullable(),
   name: z.string().describe("As the server gives it"),
   aliases: z.array(z.string()).describe("Further names, from mcp-servers.json"),
   functions: z.array(z.string()).describe("Its names as functions of the namespace; empty where others have them: callTool reaches it"),

@@ -10,6 +10,7 @@ import type { Execution, ExecutionRequest } from "../domain/execution.ts";
 import { newExecutionId } from "../domain/ids.ts";
 import { narrow } from "../domain/narrow.ts";
 import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
+import type { ServerStatus } from "../domain/server-status.ts";
 import { findUnsupported } from "../domain/unsupported.ts";
 import type { OutputSink } from "../sandbox/ports.ts";
 import type { Admission } from "./admission.ts";
@@ -17,12 +18,14 @@ import type { ExecutionOrder, ExecutionService } from "./execution-service.ts";
 import { describeUnderWay } from "./execution-store.ts";
 import type { ExecutionRecord, ExecutionStore } from "./execution-store.ts";
 import { Termination } from "./termination.ts";
+import type { ToolServers } from "./tool-access.ts";
 
 export interface RuntimeManagerDeps {
   readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
   readonly executions: ExecutionService;
   readonly admission: Admission;
   readonly store: ExecutionStore;
+  readonly servers: Pick<ToolServers, "status">;
   readonly logger: Logger;
   /** Refuses what the sandbox layer knows that it cannot take, before anything is acquired. Throws an `AppError`. */
   readonly checkRequest: (request: ExecutionRequest, policy: EffectivePolicy) => void;
@@ -93,6 +96,11 @@ export class RuntimeManager {
   status(): ManagerStatus {
     const { admission } = this.#deps;
     return { accepting: this.#accepting, running: admission.running, queued: admission.queued };
+  }
+
+  /** How the MCP servers are, at once: each with its state, why it is in it, its tools and what was called. */
+  getMCPStatus(): readonly ServerStatus[] {
+    return this.#deps.servers.status();
   }
 
   /**

@@ -4,9 +4,12 @@ import { z } from "zod";
 
 import { ERROR_STATUS } from "../domain/errors.ts";
 import { executionRequestSchema, executionSchema, executionSummarySchema } from "../domain/execution.ts";
+import { serverStatusSchema, toolDescriptionSchema } from "../domain/server-status.ts";
 import { errorBodySchema } from "./errors.ts";
 import { getQuerySchema, listQuerySchema } from "./executions-routes.ts";
 import { runtimeViewSchema } from "./runtimes-routes.ts";
+import { commandQuerySchema, SERVER_COMMANDS, serverSummarySchema } from "./servers-routes.ts";
+import { listedToolSchema, toolsQuerySchema } from "./tools-routes.ts";
 
 type Json = Readonly<Record<string, unknown>>;
 
@@ -74,7 +77,12 @@ const LOCATION = {
   "X-Execution-Id": text("Its id, sent as soon as the program runs"),
 };
 
-const id = { name: "id", in: "path", required: true, schema: { type: "string" } };
+const inPath = (name: string, description?: string): Json => ({
+  ...{ name, in: "path", required: true },
+  ...(description === undefined ? {} : { description }),
+  schema: { type: "string" },
+});
+const id = inPath("id");
 
 /** Of `/v1/executions` and what is below. */
 function executionPaths(): Json {
@@ -102,11 +110,7 @@ function executionPaths(): Json {
         summary: "Recent and running executions, newest first",
         parameters: query(listQuerySchema),
         responses: {
-          "200": answer("Summaries", {
-            type: "object",
-            required: ["executions"],
-            properties: { executions: { type: "array", items: ref("ExecutionSummary") } },
-          }),
+          "200": answer("Summaries", listOf("executions", "ExecutionSummary")),
           ...errors(400, 401, 403),
         },
       },
@@ -151,20 +155,80 @@ function executionPaths(): Json {
   };
 }
 
+const listOf = (name: string, items: string): Json => ({
+  type: "object",
+  required: [name],
+  properties: { [name]: { type: "array", items: ref(items) } },
+});
+
+const WHAT_COMMANDS_DO: Readonly<Record<(typeof SERVER_COMMANDS)[number], string>> = {
+  reconnect: "Close the connection of a server, and connect anew",
+  enable: "Enable a server, until the service starts again or the configuration is reloaded",
+  disable: "Disable a server, until the service starts again or the configuration is reloaded",
+};
+
+/** Of `/v1/servers` and `/v1/tools`. */
+function toolPaths(): Json {
+  const name = inPath("name", "The server's name in mcp-servers.json, or its namespace");
+  const commands = SERVER_COMMANDS.map((command) => [
+    `/v1/servers/{name}/${command}`,
+    {
+      post: {
+        operationId: `${command}Server`,
+        summary: WHAT_COMMANDS_DO[command],
+        description: "Takes the scope `admin`. Answers with the server's state when it is done, whatever came of it.",
+        parameters: [name, ...query(commandQuerySchema)],
+        responses: { "200": answer("How it is then", ref("Server")), ...errors(400, 401, 403, 404) },
+      },
+    },
+  ]);
+  return {
+    "/v1/servers": {
+      get: {
+        operationId: "listServers",
+        summary: "The MCP servers: how each is, and why",
+        responses: { "200": answer("Those that the key may call tools of", listOf("servers", "ServerSummary")), ...errors(400, 401, 403) },
+      },
+    },
+    "/v1/servers/{name}": {
+      get: {
+        operationId: "getServer",
+        summary: "One server, with what was called of each of its tools",
+        parameters: [name],
+        responses: { "200": answer("The server", ref("Server")), ...errors(400, 401, 403, 404) },
+      },
+    },
+    ...(Object.fromEntries(commands) as Json),
+    "/v1/tools": {
+      get: {
+        operationId: "listTools",
+        summary: "The tools that the key's programs may call",
+        parameters: query(toolsQuerySchema),
+        responses: { "200": answer("The tools", listOf("tools", "Tool")), ...errors(400, 401, 403, 404) },
+      },
+    },
+    "/v1/tools/{server}/{tool}": {
+      get: {
+        operationId: "getTool",
+        summary: "One tool, also one that the server's list keeps from programs",
+        parameters: [inPath("server", "Its name or namespace"), inPath("tool", "Its name, an alias, or the name of its function")],
+        responses: { "200": answer("The tool", ref("ToolDetails")), ...errors(400, 401, 403, 404) },
+      },
+    },
+  };
+}
+
 /** The operations. */
 function paths(): Json {
   return {
     ...executionPaths(),
+    ...toolPaths(),
     "/v1/runtimes": {
       get: {
         operationId: "listRuntimes",
         summary: "Runtimes with their limits and permissions",
         responses: {
-          "200": answer("The runtimes", {
-            type: "object",
-            required: ["runtimes"],
-            properties: { runtimes: { type: "array", items: ref("Runtime") } },
-          }),
+          "200": answer("The runtimes", listOf("runtimes", "Runtime")),
           ...errors(401, 403),
         },
       },
@@ -174,6 +238,7 @@ function paths(): Json {
         operationId: "health",
         summary: "Whether code can be run; with a key, what the service is made of",
         security: [{}, { key: [] }],
+        description: "`status` is `ok`; `degraded` where an MCP server that is enabled is down; `down` where code cannot be run.",
         responses: { "200": answer("It can", { type: "object" }), "503": answer("It cannot", { type: "object" }) },
       },
     },
@@ -201,6 +266,10 @@ export function openApiDocument(version: string): Json {
         Execution: schemaOf(executionSchema, "output"),
         ExecutionSummary: schemaOf(executionSummarySchema, "output"),
         Runtime: schemaOf(runtimeViewSchema, "output"),
+        Server: schemaOf(serverStatusSchema, "output"),
+        ServerSummary: schemaOf(serverSummarySchema, "output"),
+        Tool: schemaOf(listedToolSchema, "output"),
+        ToolDetails: schemaOf(toolDescriptionSchema, "output"),
         Error: schemaOf(errorBodySchema, "output"),
       },
     },

@@ -8,8 +8,10 @@ import helmet from "helmet";
 import type { Logger } from "pino";
 import { pinoHttp } from "pino-http";
 
+import type { AuditSink } from "../domain/audit-event.ts";
 import { AppError } from "../domain/errors.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
+import type { ToolServers } from "../execution/tool-access.ts";
 import type { Health } from "../observability/health.ts";
 import type { Authenticator } from "./authentication.ts";
 import { requireKey, requireScope } from "./authentication.ts";
@@ -20,9 +22,14 @@ import { openApiDocument } from "./openapi.ts";
 import { checkOrigin } from "./origin-check.ts";
 import { methodNotAllowed } from "./request-checks.ts";
 import { runtimesRoutes } from "./runtimes-routes.ts";
+import { serversRoutes } from "./servers-routes.ts";
+import { maySeeServer } from "./tool-visibility.ts";
+import { toolsRoutes } from "./tools-routes.ts";
 
 export interface HttpDeps {
   readonly manager: RuntimeManager;
+  readonly servers: ToolServers;
+  readonly audit: AuditSink;
   readonly health: Health;
   readonly authenticator: Authenticator;
   readonly allowedHosts: readonly string[];
@@ -32,7 +39,7 @@ export interface HttpDeps {
 }
 
 export function createHttpApp(deps: HttpDeps): Express {
-  const { authenticator, health, logger, manager, maxBodyBytes, version } = deps;
+  const { audit, authenticator, health, logger, manager, maxBodyBytes, servers, version } = deps;
   const app = express();
   app.disable("x-powered-by");
   app.disable("etag");
@@ -61,8 +68,10 @@ export function createHttpApp(deps: HttpDeps): Express {
     .route("/health")
     .get(async (request, response) => {
       const principal = authenticator.identify(request.headers.authorization);
-      const report = await (principal === undefined ? health.report() : health.detailed({ callers: principal.scopes.has("admin") }));
-      response.status(report.status === "ok" ? 200 : 503).json(report);
+      const report = await (principal === undefined
+        ? health.report()
+        : health.detailed({ callers: principal.scopes.has("admin"), server: (server) => maySeeServer(principal, server) }));
+      response.status(report.status === "down" ? 503 : 200).json(report);
     })
     .all(methodNotAllowed("GET"));
   app
@@ -74,8 +83,8 @@ export function createHttpApp(deps: HttpDeps): Express {
   app
     .route("/readyz")
     .get(async (_request, response) => {
-      const { status } = await health.report();
-      response.status(status === "ok" ? 200 : 503).json({ status });
+      const isReady = (await health.report()).status !== "down";
+      response.status(isReady ? 200 : 503).json({ status: isReady ? "ok" : "down" });
     })
     .all(methodNotAllowed("GET"));
   const document = openApiDocument(version);
@@ -91,6 +100,8 @@ export function createHttpApp(deps: HttpDeps): Express {
   const run = requireScope("execute", "admin");
   app.use("/v1/executions", run, executionsRoutes({ manager, maxBodyBytes }));
   app.use("/v1/runtimes", run, runtimesRoutes(manager));
+  app.use("/v1/servers", run, serversRoutes({ servers, audit }));
+  app.use("/v1/tools", run, toolsRoutes(servers));
 
   app.use((request) => {
     throw new AppError({ code: "NOT_FOUND", message: `There is nothing at ${request.path}. The API is described at /openapi.json.` });

@@ -1,5 +1,6 @@
 /** Whether the service can run code right now, and what it is made of. */
 
+import type { ServerStatus } from "../domain/server-status.ts";
 import type { CallerStatus } from "../execution/admission.ts";
 import type { ManagerStatus } from "../execution/runtime-manager.ts";
 import { within } from "../lib/deadline.ts";
@@ -17,6 +18,9 @@ export interface ConfigurationReport {
   readonly lastError?: { readonly at: string; readonly message: string };
 }
 
+/** What counts here of a server. */
+type ServerState = Pick<ServerStatus, "name" | "namespace" | "state" | "reason">;
+
 export interface HealthDeps {
   readonly version: string;
   /** Asks the engine for a sign of life; rejects when there is none. */
@@ -31,14 +35,20 @@ export interface HealthDeps {
   /** Advisories that are open, by the versions of the engine's parts. */
   readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];
   readonly managerStatus: () => ManagerStatus;
+  /** The MCP servers. */
+  readonly servers: () => readonly ServerState[];
   /** Those who run or wait. */
   readonly callers: () => readonly CallerStatus[];
 }
 
 export interface HealthReport {
-  readonly status: "ok" | "down";
+  /** "degraded": code can be run, and an MCP server that is enabled cannot be called, or only in part. */
+  readonly status: "ok" | "degraded" | "down";
   readonly version: string;
 }
+
+/** A server in brief; `/v1/servers` has the rest. */
+type ServerReport = Pick<ServerState, "name" | "state" | "reason">;
 
 export interface DetailedHealthReport extends HealthReport {
   readonly engine: HealthDeps["engine"] & { readonly answers: boolean };
@@ -46,7 +56,14 @@ export interface DetailedHealthReport extends HealthReport {
   readonly layers: readonly LayerReport[];
   readonly configuration: ConfigurationReport;
   readonly knownHoles: HealthDeps["knownHoles"];
+  readonly servers: readonly ServerReport[];
   readonly executions: ManagerStatus & { readonly callers?: readonly CallerStatus[] };
+}
+
+/** What of a detailed report its reader gets. */
+interface Shown {
+  readonly callers: boolean;
+  readonly server: (server: ServerState) => boolean;
 }
 
 const PING_TIMEOUT_MS = 2000;
@@ -67,14 +84,16 @@ export class Health {
     return { status, version };
   }
 
-  /** In full, for those with a key; with what each of the callers has, for an admin. */
-  async detailed(show = { callers: false }): Promise<DetailedHealthReport> {
-    const { callers, engine, inForce, knownHoles, managerStatus, version } = this.#deps;
+  /** In full, for those with a key; with what each of the callers has, for an admin; with the servers that the key may know of. */
+  async detailed(show: Shown = { callers: false, server: () => true }): Promise<DetailedHealthReport> {
+    const { callers, engine, inForce, knownHoles, managerStatus, servers: allServers, version } = this.#deps;
     const answers = await this.#engineAnswers();
     const executions = { ...managerStatus(), ...(show.callers ? { callers: callers() } : {}) };
-    const status = answers && executions.accepting ? "ok" : "down";
+    const found = allServers();
+    const status = !answers || !executions.accepting ? "down" : found.some(isImpaired) ? "degraded" : "ok";
+    const servers = found.filter(show.server).map(summarize);
     const { configuration, images, layers } = inForce();
-    return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, executions };
+    return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, servers, executions };
   }
 
   #engineAnswers(): Promise<boolean> {
@@ -89,3 +108,8 @@ export class Health {
     return this.#ping.answers;
   }
 }
+
+/** One that connects for the first time is not in the way of anything yet. */
+const isImpaired = ({ state }: ServerState): boolean => state === "down" || state === "degraded";
+
+const summarize = ({ name, reason, state }: ServerState): ServerReport => ({ name, state, ...(reason === undefined ? {} : { reason }) });

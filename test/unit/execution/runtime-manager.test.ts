@@ -42,6 +42,7 @@ describe("runtime-manager: executions", () => {
     manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
       executions: new ExecutionService({ admission, provider: sandboxes, tools: NO_TOOL_ACCESS, logger }),
+      servers: NO_TOOL_ACCESS,
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
       logger,

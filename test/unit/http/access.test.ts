@@ -145,12 +145,12 @@ describe("http access: keys and scopes", () => {
     });
   }
 
-  /** What a key of one scope alone is answered: to start, to list, to see, to cancel, for the runtimes, for the details of health. */
-  for (const [scope, run, list, get, cancel, runtimes, details] of [
-    ["execute", 200, 200, 404, 404, 200, true],
-    ["admin", 403, 200, 200, 200, 200, true],
-    ["audit", 403, 403, 403, 403, 403, true],
-    ["metrics", 403, 403, 403, 403, 403, true],
+  /** What a key of one scope alone is answered: to start, to list, to see, to cancel; to look at runtimes, servers, tools; to command. */
+  for (const [scope, run, list, get, cancel, look, command] of [
+    ["execute", 200, 200, 404, 404, 200, 403],
+    ["admin", 403, 200, 200, 200, 200, 404],
+    ["audit", 403, 403, 403, 403, 403, 403],
+    ["metrics", 403, 403, 403, 403, 403, 403],
   ] as const) {
     it(`a key with "${scope}" alone may do what the table in docs/keys.md says`, async () => {
       const { id } = executionOf(await service.execute({}, ALICE));
@@ -161,10 +161,13 @@ describe("http access: keys and scopes", () => {
         await service.send(`/v1/executions/${id}`, { headers }),
         await service.send(`/v1/executions/${id}`, { method: "DELETE", headers }),
         await service.send("/v1/runtimes", { headers }),
+        await service.send("/v1/servers", { headers }),
+        await service.send("/v1/tools", { headers }),
+        await service.send("/v1/servers/none/reconnect", { method: "POST", headers }),
       ].map(({ status }) => status);
-      assert.deepEqual(statuses, [run, list, get, cancel, runtimes]);
+      assert.deepEqual(statuses, [run, list, get, cancel, look, look, look, command]);
       const health = (await service.send("/health", { headers })).json as { executions?: { callers?: unknown } };
-      assert.deepEqual([health.executions !== undefined, health.executions?.callers !== undefined], [details, scope === "admin"]);
+      assert.deepEqual([health.executions !== undefined, health.executions?.callers !== undefined], [true, scope === "admin"]);
     });
   }
 
@@ -250,6 +253,7 @@ describe("http access: keys and scopes", () => {
       "images",
       "layers",
       "knownHoles",
+      "servers",
       "executions",
     ]);
     for (const path of ["/livez", "/readyz", "/openapi.json"]) assert.equal((await service.send(path)).status, 200, path);

@@ -1,5 +1,6 @@
 import assert from "node:assert/strict";
 
+import type { ServerState } from "../../../src/domain/server-status.ts";
 import { Health } from "../../../src/observability/health.ts";
 import type { HealthDeps } from "../../../src/observability/health.ts";
 
@@ -12,6 +13,7 @@ const healthOf = (more: Partial<HealthDeps>): Health =>
     inForce: () => ({ images: [], layers: [], configuration: { loadedAt: "2026-01-01T00:00:00.000Z" } }),
     managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
     callers: () => [{ name: "alice", running: 1, queued: 2 }],
+    servers: () => [],
     ...more,
   });
 
@@ -25,11 +27,36 @@ describe("health: whether code can be run", () => {
       images: [],
       knownHoles: [],
       layers: [],
+      servers: [],
       executions: { accepting: true, running: 1, queued: 2 },
     });
-    const { executions } = await healthOf({}).detailed({ callers: true });
+    const { executions } = await healthOf({}).detailed({ callers: true, server: () => true });
     assert.deepEqual(executions.callers, [{ name: "alice", running: 1, queued: 2 }]);
     assert.deepEqual(await healthOf({}).report(), { status: "ok", version: "1.0.0" });
+  });
+
+  it("is degraded when a server that is enabled is down, or half; one that is disabled or connects is not missed", async () => {
+    const server = (name: string, state: ServerState, reason?: string): ReturnType<HealthDeps["servers"]>[number] => ({
+      ...{ name, namespace: name, state },
+      ...(reason === undefined ? {} : { reason }),
+    });
+    const others = [server("a", "connected"), server("b", "disabled"), server("c", "connecting")];
+    const withServer = (state: ServerState): Health => healthOf({ servers: () => [...others, server("d", state, "why")] });
+    assert.equal((await withServer("connected").report()).status, "ok");
+    for (const state of ["down", "degraded"] as const) {
+      assert.equal((await withServer(state).report()).status, "degraded");
+      const { servers, status } = await withServer(state).detailed({ callers: false, server: ({ name }) => name !== "a" });
+      assert.equal(status, "degraded");
+      assert.deepEqual(servers, [
+        { name: "b", state: "disabled" },
+        { name: "c", state: "connecting" },
+        { name: "d", state, reason: "why" },
+      ]);
+    }
+    assert.equal(
+      (await healthOf({ servers: () => [server("a", "down")], pingEngine: () => Promise.reject(new Error("away")) }).report()).status,
+      "down",
+    );
   });
 
   it("is down when the service accepts no more", async () => {

@@ -9,6 +9,7 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import type { z } from "zod";
 
+import type { AuditEvent } from "../../../src/domain/audit-event.ts";
 import { hashKey } from "../../../src/domain/caller.ts";
 import type { ApiKey, Scope } from "../../../src/domain/caller.ts";
 import { executionSchema } from "../../../src/domain/execution.ts";
@@ -19,6 +20,7 @@ import type { AdmissionLimits } from "../../../src/execution/admission.ts";
 import { ExecutionService } from "../../../src/execution/execution-service.ts";
 import { ExecutionStore } from "../../../src/execution/execution-store.ts";
 import { NO_TOOL_ACCESS } from "../../../src/execution/tool-access.ts";
+import type { ToolAccess, ToolServers } from "../../../src/execution/tool-access.ts";
 import { RuntimeManager } from "../../../src/execution/runtime-manager.ts";
 import { Authenticator } from "../../../src/http/authentication.ts";
 import { errorBodySchema } from "../../../src/http/errors.ts";
@@ -43,6 +45,7 @@ export interface ServiceOptions {
   readonly limits?: Partial<AdmissionLimits>;
   readonly runtimes?: readonly RuntimeDefinition[];
   readonly pingEngine?: () => Promise<unknown>;
+  readonly tools?: ToolAccess & ToolServers;
   /** The address to listen on. */
   readonly host?: string;
 }
@@ -72,6 +75,7 @@ export interface LogLine {
 export class HttpService {
   readonly sandboxes = new FakeSandboxes();
   readonly log: LogLine[] = [];
+  readonly audited: AuditEvent[] = [];
   readonly manager: RuntimeManager;
   readonly authenticator: Authenticator;
   readonly #server;
@@ -86,15 +90,17 @@ export class HttpService {
       maxBodyBytes = 100_000,
       pingEngine = () => Promise.resolve(),
       runtimes = [runtimeOf()],
+      tools = NO_TOOL_ACCESS,
     } = options;
     const logger = pino({ level: "debug" }, { write: (line: string) => this.log.push(JSON.parse(line) as LogLine) });
     const admission = new Admission({ maxRunning: 4, maxStarting: 4, maxQueued: 4, ...limits });
     admission.isShared = keys !== undefined && keys.length > 1;
     this.manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
-      executions: new ExecutionService({ admission, provider: this.sandboxes, tools: NO_TOOL_ACCESS, logger }),
+      executions: new ExecutionService({ admission, provider: this.sandboxes, tools, logger }),
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
+      servers: tools,
       logger,
       checkRequest: checkInputFiles,
     });
@@ -110,11 +116,14 @@ export class HttpService {
       }),
       managerStatus: () => this.manager.status(),
       callers: () => admission.callers(),
+      servers: () => tools.status(),
     });
     this.authenticator = new Authenticator(keys && hashed(keys));
     this.#server = createServer(
       createHttpApp({
         manager: this.manager,
+        servers: tools,
+        audit: { record: (event) => this.audited.push(event) },
         health,
         authenticator: this.authenticator,
         allowedHosts,
