@@ -4,7 +4,7 @@ import type { Command } from "commander";
 
 import type { Endings } from "../endings.ts";
 import { teach } from "../help.ts";
-import { collectEnvironment, collectHost, collectInput, collectText, parseDuration, parseMemory } from "./options.ts";
+import { collectEnvironment, collectHost, collectInput, collectText, collectTool, parseDuration, parseMemory } from "./options.ts";
 import type { RunOptions } from "./options.ts";
 import { run } from "./run.ts";
 
@@ -26,6 +26,7 @@ export function addRun(program: Command, { exitNow, onExit }: Endings): void {
     .option("--timeout <time>", "how long it may run: 500ms, 30s, 2m; may be above the runtime's ceiling", parseDuration)
     .option("--memory <size>", "its memory: 256MB, 1.5GB; may be above the runtime's ceiling", parseMemory)
     .option("--allow-host <name>", "a host that it may reach, beyond the runtime's; repeatable", collectHost)
+    .option("--tool <pattern>", 'a tool that it may call: server.tool, "server.*"; repeatable; default: all of them', collectTool)
     .option("--json", "print the execution as the API would, and nothing else")
     .action(async (file: string, args: string[], given: Partial<RunOptions>) => {
       const options = { ...NOTHING_ASKED, ...given };
@@ -44,6 +45,7 @@ export function addRun(program: Command, { exitNow, onExit }: Endings): void {
         command: "cat access.log | code-mode run count.ts --timeout 2m --memory 1GB",
         what: "stdin is the program's; more time and memory",
       },
+      { command: "code-mode run notes.ts --tool 'memory.*'", what: "of the tools of mcp-servers.json it may call those of this server" },
       { command: "code-mode run hello.ts --json", what: "everything that is known of it, for a script" },
     ],
     exitCodes: [

@@ -3,6 +3,7 @@
 import { constants } from "node:os";
 
 import type { Execution } from "../../domain/execution.ts";
+import type { ToolCallRecord } from "../../domain/tool-call.ts";
 
 /** Exit codes that are not the program's own; `code-mode run --help` and docs/cli.md list them. */
 export const EXIT_CODES = {
@@ -47,7 +48,7 @@ export interface Ending {
 }
 
 export function describeEnding(execution: Execution, { keptBytes, printedBytes, timeoutMs }: Told): Ending {
-  const { denials, error, status, truncated } = execution;
+  const { denials, error, status, toolCalls, truncated } = execution;
   const notes: string[] = [];
   const isOwn = error !== null && status === "failed";
   if (status === "timed_out") notes.push(`the program ran longer than ${timeoutMs} ms and was ended; --timeout gives it more`);
@@ -56,12 +57,27 @@ export function describeEnding(execution: Execution, { keptBytes, printedBytes, 
   for (const { count = 1, setting, what } of denials.slice(0, MAX_LISTED))
     notes.push(`refused: ${what}${count > 1 ? `, ${count} times` : ""}; what would allow it: ${setting}`);
   if (denials.length > MAX_LISTED) notes.push(`refused: ${denials.length - MAX_LISTED} more; --json lists them`);
+  notes.push(...describeCalls(toolCalls));
   for (const stream of ["stdout", "stderr"] as const) {
     // All that came was handed on, also what is over the part that an answer of the API holds.
     if (truncated[stream] && printedBytes[stream] <= keptBytes) notes.push(`the end of ${stream} is missing`);
   }
   const stack = error === null || error.stack === "" ? `${error?.name ?? ""}: ${error?.message ?? ""}` : error.stack;
   return { error: isOwn ? plainText(stack) : undefined, notes: notes.map(plainText) };
+}
+
+/** The calls that did not do what the program wanted: those of a kind in one line. What a list refused is among the denials. */
+function describeCalls(calls: readonly ToolCallRecord[]): string[] {
+  const kinds = new Map<string, number>();
+  for (const { count = 1, errorCode, outcome, server, tool } of calls) {
+    if (outcome === "ok" || errorCode === "TOOL_DENIED") continue;
+    const what = outcome === "fallback" ? "the server was down; the program got the configured answer, a mock" : (errorCode ?? outcome);
+    const kind = `tool ${server}.${tool}: ${what}`;
+    kinds.set(kind, (kinds.get(kind) ?? 0) + count);
+  }
+  const lines = [...kinds].map(([kind, count]) => `${kind}${count > 1 ? `, ${count} times` : ""}`);
+  if (lines.length <= MAX_LISTED) return lines;
+  return [...lines.slice(0, MAX_LISTED), `tools: ${lines.length - MAX_LISTED} more kinds of calls that failed; --json lists them`];
 }
 
 /** Text of a stranger for a terminal: no control character but line breaks and tabs. */

@@ -4,6 +4,7 @@ import { InvalidArgumentError } from "commander";
 
 import { BYTE_SIZE_FORMAT, parseByteSize } from "../../domain/byte-size.ts";
 import { checkHostPattern } from "../../domain/host-pattern.ts";
+import { toolPatternSchema } from "../../domain/tool-pattern.ts";
 
 /** A file or folder of the host that the program gets. */
 export interface InputSpec {
@@ -22,6 +23,8 @@ export interface RunOptions {
   readonly timeout?: number;
   readonly memory?: number;
   readonly allowHost: readonly string[];
+  /** Patterns of the tools that it may call; all that the servers' lists allow when left out. */
+  readonly tool?: readonly string[];
   readonly json: boolean;
 }
 
@@ -66,6 +69,12 @@ export function collectHost(text: string, earlier: readonly string[] = []): stri
   const check = checkHostPattern(text);
   if (!check.ok) throw new InvalidArgumentError(`It ${check.problem}.`);
   return [...earlier, check.host];
+}
+
+export function collectTool(text: string, earlier: readonly string[] = []): string[] {
+  const { error } = toolPatternSchema.safeParse(text);
+  if (error !== undefined) throw new InvalidArgumentError(`It ${error.issues[0]?.message ?? "is not valid"}.`);
+  return [...earlier, text];
 }
 
 export const collectText = (text: string, earlier: readonly string[] = []): string[] => [...earlier, text];

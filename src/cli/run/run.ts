@@ -78,6 +78,7 @@ async function prepare(file: string, args: readonly string[], options: RunOption
     args,
     env: options.env,
     outputFiles,
+    ...(options.tool === undefined ? {} : { tools: options.tool }),
     ...(options.timeout === undefined ? {} : { timeoutMs: options.timeout }),
     ...(options.memory === undefined ? {} : { limits: { memory: options.memory } }),
   });
@@ -118,7 +119,9 @@ function nameOf(at: readonly string[], files: readonly { readonly path: string }
   const [field, index = ""] = at;
   if (field === "files") return `--input ${files[Number(index)]?.path ?? ""}`;
   return (
-    { code: "the program", outputFiles: "--output", timeoutMs: "--timeout", limits: "--memory", env: "--env" }[field ?? ""] ?? at.join(".")
+    { code: "the program", outputFiles: "--output", timeoutMs: "--timeout", limits: "--memory", env: "--env", tools: "--tool" }[
+      field ?? ""
+    ] ?? at.join(".")
   );
 }
 

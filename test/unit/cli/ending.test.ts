@@ -72,6 +72,31 @@ describe("ending: what is told on stderr", () => {
     assert.deepEqual([notes.length, notes[10]], [11, "refused: 2 more; --json lists them"]);
   });
 
+  it("is which calls of tools failed or got a mock, those of a kind together; what a list refused is told as refused", () => {
+    const call = { server: "memory", tool: "read", durationMs: 1 };
+    const toolCalls: Execution["toolCalls"] = [
+      { ...call, outcome: "ok" },
+      { ...call, outcome: "error", errorCode: "TIMEOUT" },
+      { ...call, outcome: "denied", errorCode: "TOOL_DENIED" },
+      { ...call, outcome: "denied", errorCode: "RATE_LIMITED" },
+      { ...call, outcome: "error", errorCode: "TIMEOUT", count: 4 },
+      { ...call, tool: "\u001b[2J", outcome: "fallback" },
+    ];
+    assert.deepEqual(describeEnding({ ...END, toolCalls }, TOLD).notes, [
+      "tool memory.read: TIMEOUT, 5 times",
+      "tool memory.read: RATE_LIMITED",
+      "tool memory.\uFFFD[2J: the server was down; the program got the configured answer, a mock",
+    ]);
+    const many = Array.from({ length: 12 }, (_, index) => ({
+      ...call,
+      tool: `t${index}`,
+      outcome: "error" as const,
+      errorCode: "TIMEOUT" as const,
+    }));
+    const { notes } = describeEnding({ ...END, toolCalls: many }, TOLD);
+    assert.deepEqual([notes.length, notes[10]], [11, "tools: 2 more kinds of calls that failed; --json lists them"]);
+  });
+
   it("is how often something was refused, if more than once", () => {
     const denials = [{ kind: "file", what: "/etc/x", setting: "none: it lies outside", count: 3 }] as const;
     assert.deepEqual(describeEnding({ ...END, denials: [...denials] }, TOLD).notes, [
