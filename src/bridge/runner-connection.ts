@@ -10,8 +10,8 @@ import type { Socket } from "node:net";
 
 import { z } from "zod";
 
-import { Budget } from "./budget.ts";
-import type { BudgetLimits } from "./budget.ts";
+import { Budget } from "../lib/budget.ts";
+import type { BudgetLimits } from "../lib/budget.ts";
 import { encodeMessage, FrameDecoder, FrameError, FrameKind } from "./frames.ts";
 import type { Frame } from "./frames.ts";
 import { parseUntrustedJson } from "./json.ts";

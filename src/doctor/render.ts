@@ -1,5 +1,6 @@
 /** The report as text for people: grouped, a line for each check, and below each problem what to do. */
 
+import { printable } from "../domain/escaped-json.ts";
 import { GROUPS } from "./check.ts";
 import type { CheckStatus } from "./check.ts";
 import type { Report } from "./report.ts";
@@ -35,9 +36,4 @@ function totalsOf({ summary }: Report): string {
   const { fail = 0, info = 0, ok = 0, warn = 0 } = summary;
   const counted = (count: number, word: string): string => `${count} ${word}${count === 1 ? "" : "s"}`;
   return [`${ok} ok`, counted(info, "note"), counted(warn, "warning"), counted(fail, "failure")].join(", ");
-}
-
-/** Control characters as escapes: names of files and answers of strangers must not write to the terminal. */
-function printable(text: string): string {
-  return text.replace(/[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu, (character) => `\\u{${(character.codePointAt(0) ?? 0).toString(16)}}`);
 }

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import fc from "fast-check";
 
-import { Budget } from "../../../src/bridge/budget.ts";
+import { Budget } from "../../../src/lib/budget.ts";
 
 const budgetAt = (limits: { burst: number; perSecond: number; total: number }): { budget: Budget; wait: (ms: number) => void } => {
   let now = 1_000;

@@ -1,5 +1,5 @@
 /**
- * Budgets for what a sandbox sends: a rate with a burst, and a total.
+ * Budgets for what an untrusted peer sends: a rate with a burst, and a total.
  *
  * Over the rate the peer is paused until the bucket has refilled, over the total it is ended. Valid traffic is counted like any other.
  */

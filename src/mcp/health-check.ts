@@ -1,0 +1,120 @@
+/** Whether a connected server is well: it answers, and so does what is configured as its health check. */
+
+import type { McpServerDefinition } from "../domain/mcp-server.ts";
+import type { Catalogue } from "./catalogue.ts";
+import type { Clock } from "./clock.ts";
+import { guardedFetch, readBody } from "./guarded-fetch.ts";
+import { reasonOf } from "./link.ts";
+import type { Link } from "./link.ts";
+import { readReply } from "./reply.ts";
+import { isJsonObject } from "./tool-schema.ts";
+
+const INTERVAL_MS = 30_000;
+const TIMEOUT_MS = 10_000;
+const MAX_BODY_BYTES = 65_536;
+/** A server that leaves so many questions in a row without an answer is connected to again. */
+const MAX_SILENCES = 3;
+const UNWELL: ReadonlySet<unknown> = new Set(["degraded", "down", "error", "fail", "failed", "unhealthy", "critical"]);
+
+export interface HealthMonitorOptions {
+  readonly check: McpServerDefinition["healthCheck"];
+  readonly clock: Clock;
+  readonly random: () => number;
+  /** The result of each check; the problem is not redacted yet. */
+  readonly onResult: (result: { readonly problem: string | undefined; readonly latencyMs: number | undefined }) => void;
+}
+
+/** Checks one connection, at once and then in intervals, until it is stopped. */
+export class HealthMonitor {
+  readonly #options: HealthMonitorOptions;
+  readonly #link: Link;
+  readonly #catalogue: () => Catalogue | undefined;
+  readonly #abort = new AbortController();
+  #callOff: (() => void) | undefined;
+  #silences = 0;
+
+  constructor(link: Link, catalogue: () => Catalogue | undefined, options: HealthMonitorOptions) {
+    this.#link = link;
+    this.#catalogue = catalogue;
+    this.#options = options;
+  }
+
+  async check(): Promise<void> {
+    const startedAt = performance.now();
+    const alive = await this.#link.ping();
+    const latencyMs = alive === "alive" ? Math.round((performance.now() - startedAt) * 10) / 10 : undefined;
+    this.#silences = alive === "silent" ? this.#silences + 1 : 0;
+    if (this.#silences >= MAX_SILENCES) this.#link.end(`the server did not answer ${MAX_SILENCES} pings in a row`);
+    const problem = alive === "silent" ? "the server does not answer a ping" : alive === "alive" ? await this.#configured() : undefined;
+    if (this.#abort.signal.aborted || alive === "dead") return;
+    this.#options.onResult({ problem, latencyMs });
+    // Not all servers in step.
+    this.#callOff = this.#options.clock.after(INTERVAL_MS * (0.8 + 0.4 * this.#options.random()), () => void this.check());
+  }
+
+  stop(): void {
+    this.#abort.abort();
+    this.#callOff?.();
+  }
+
+  #configured(): Promise<string | undefined> {
+    const { check } = this.#options;
+    if (check === undefined) return Promise.resolve(undefined);
+    return "url" in check ? this.#ofUrl(new URL(check.url)) : this.#ofTool(check.tool);
+  }
+
+  /** No configured header is sent along: the address may be anywhere. */
+  async #ofUrl(url: URL): Promise<string | undefined> {
+    const abort = new AbortController();
+    const giveUp = (): void => {
+      abort.abort();
+    };
+    const timer = setTimeout(giveUp, TIMEOUT_MS);
+    this.#abort.signal.addEventListener("abort", giveUp);
+    try {
+      const response = await guardedFetch(url, { method: "GET", headers: { accept: "application/json" }, abort });
+      const body = await readBody(response, MAX_BODY_BYTES);
+      if (!response.ok) return `the health check answers with HTTP ${response.status}`;
+      return body === undefined ? undefined : problemIn(parsed(body.toString("utf8")));
+    } catch (error) {
+      return `the health check fails: ${abort.signal.aborted ? `no answer within ${TIMEOUT_MS} ms` : reasonOf(error)}`;
+    } finally {
+      clearTimeout(timer);
+      this.#abort.signal.removeEventListener("abort", giveUp);
+    }
+  }
+
+  async #ofTool(name: string): Promise<string | undefined> {
+    const tool = this.#catalogue()?.tools.get(name);
+    if (tool === undefined) return `the health check's tool ${JSON.stringify(name)} is not among the server's tools`;
+    if (tool.annotations.readOnlyHint === false || tool.annotations.destructiveHint === true)
+      return `the health check's tool ${JSON.stringify(name)} is not called: the server says that it changes something`;
+    const abort = new AbortController();
+    const timer = setTimeout(() => {
+      abort.abort();
+    }, TIMEOUT_MS);
+    try {
+      const reply = readReply(await this.#link.request("tools/call", { name, arguments: {} }, { signal: abort.signal }));
+      if (reply === undefined || reply.isError) return `the health check's tool reports a failure: ${JSON.stringify(reply?.value ?? null)}`;
+      return problemIn(reply.value);
+    } catch (error) {
+      return `the health check's tool fails: ${abort.signal.aborted ? `no answer within ${TIMEOUT_MS} ms` : reasonOf(error)}`;
+    } finally {
+      clearTimeout(timer);
+    }
+  }
+}
+
+/** Services answer with 200 when they are not well, and say so in the body. */
+function problemIn(answer: unknown): string | undefined {
+  const status = isJsonObject(answer) ? answer["status"] : undefined;
+  return UNWELL.has(status) ? `its health check says: ${JSON.stringify(answer)}` : undefined;
+}
+
+function parsed(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return undefined;
+  }
+}
