@@ -18,7 +18,9 @@ import type { CompiledProgram, Language } from "./language.ts";
 import { ModulePolicy } from "./module-policy.ts";
 import { ModuleLoader } from "./modules.ts";
 import type { RefusalWatch } from "./refusal-watch.ts";
-import { serializeResult } from "./serialize.ts";
+import { serializeValue } from "./serialize.ts";
+import { installTools } from "./tools/globals.ts";
+import type { ToolClient } from "./tools/tool-client.ts";
 import type { DefaultExportSlot } from "./wrap-return.ts";
 
 type MainModule = Readonly<Record<string, unknown>>;
@@ -30,6 +32,7 @@ export interface ExecutionDeps {
   readonly ending: Ending;
   readonly reporter: ErrorReporter;
   readonly language: Language;
+  readonly tools: ToolClient;
   readonly watch: RefusalWatch;
   /** Absolute path. */
   readonly mainFile: string;
@@ -95,6 +98,7 @@ export class Execution {
     for (const [name, value] of Object.entries(globals)) {
       Object.defineProperty(globalThis, name, { value, writable: true, configurable: true, enumerable: false });
     }
+    installTools(this.#deps.tools, params.tools, globalThis);
   }
 
   /** The program's value, or {@link NO_RESULT}. Awaits what it returns: returning a promise would call its `then`, which may be patched. */
@@ -117,7 +121,7 @@ export class Execution {
     const { ending, params, reporter } = this.#deps;
     let result: string;
     try {
-      result = serializeResult(value, { maxBytes: params.maxResultBytes, describeError: (error) => reporter.report(error) });
+      result = serializeValue(value, { maxBytes: params.maxResultBytes, describeError: (error) => reporter.report(error) });
     } catch (error) {
       return ending.fail(error);
     }

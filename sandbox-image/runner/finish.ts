@@ -11,7 +11,10 @@ import { endOtherProcesses } from "./other-processes.ts";
 import { archiveOutputFiles } from "./output-files.ts";
 import { writeFully } from "./sync-io.ts";
 
+/** For the result, and for the answer to it: the service waits a little for calls of tools that are still under way. */
 const SOCKET_TIMEOUT_MS = 10_000;
+/** For calls that were made and not sent yet. The service takes no more while others are under way, and ends a program at its deadline. */
+const CALLS_TIMEOUT_MS = 120_000;
 /** For each piece of an archive. The service takes one when the one before is on a disk, and ends a program at its own deadline. */
 const PIECE_TIMEOUT_MS = 120_000;
 const MARKER_TIMEOUT_MS = 2_000;
@@ -38,6 +41,7 @@ export interface FinishDeps {
 export function finish({ connection, workspace, unblockOutput }: FinishDeps, outcome: Outcome): void {
   connection.takeOver();
   endOtherProcesses(now() + OTHERS_TIMEOUT_MS);
+  if (!connection.flush(now() + CALLS_TIMEOUT_MS)) return;
   const { result, error, exitCode, denials } = outcome;
   const params = `{"result":${result},"error":${stringifyJson(error)},"exitCode":${exitCode},"denials":${stringifyJson(denials)}}`;
   const isSent = connection.sendJson(`{"jsonrpc":"2.0","method":"finished","params":${params}}`, now() + SOCKET_TIMEOUT_MS);

@@ -46,6 +46,11 @@ export const forEachOfSet = Set.prototype.forEach;
 export const promiseThen = Promise.prototype.then;
 /* eslint-enable @typescript-eslint/unbound-method */
 
+export const captureStackTrace = Error.captureStackTrace.bind(Error);
+export const PromiseClass = Promise;
+export const queueTask: (task: () => void) => void = queueMicrotask;
+export const setTimer: (task: () => void, delayMs: number) => unknown = setTimeout;
+
 export const killProcess = process.kill.bind(process);
 
 const { wait } = Atomics;

@@ -15,7 +15,7 @@ import type { IncomingMessage } from "./connection.ts";
 import { lstatSync, now } from "./intrinsics.ts";
 import type { Program } from "./program.ts";
 
-const PROTOCOL: typeof PROTOCOL_VERSION = 1;
+const PROTOCOL: typeof PROTOCOL_VERSION = 2;
 const WORKSPACE: (typeof SANDBOX_PATHS)["workspace"] = "/workspace";
 const TOOLS_SOCKET: (typeof SANDBOX_PATHS)["toolsSocket"] = "/run/code-mode/tools.sock";
 
@@ -24,10 +24,18 @@ const SEND_TIMEOUT_MS = 10_000;
 function main(): void {
   const workspace = option("--workspace") ?? WORKSPACE;
   let program: Promise<Program> | undefined;
+  let running: Program | undefined;
 
-  const handle = ({ id, method, params }: IncomingMessage, connection: Connection): void => {
-    if (method === "inspect") connection.send({ id, result: inspect(params as InspectParams) }, now() + SEND_TIMEOUT_MS);
-    else if (method === "execute") void program?.then((loaded) => loaded.run(params as ExecuteParams));
+  const handle = (message: IncomingMessage, connection: Connection): void => {
+    const { id, method, params } = message;
+    if (running !== undefined) running.receive(message);
+    else if (method === "inspect") connection.send({ id, result: inspect(params as InspectParams) }, now() + SEND_TIMEOUT_MS);
+    else if (method === "execute") {
+      void program?.then((loaded) => {
+        running = loaded;
+        loaded.run(params as ExecuteParams);
+      });
+    }
   };
 
   new Connection(option("--socket") ?? TOOLS_SOCKET, {

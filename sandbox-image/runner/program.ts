@@ -7,7 +7,7 @@ import { pathToFileURL } from "node:url";
 import { promisify } from "node:util";
 
 import type { ExecuteParams } from "../../src/bridge/protocol.ts";
-import type { Connection } from "./connection.ts";
+import type { Connection, IncomingMessage } from "./connection.ts";
 import { Ending } from "./ending.ts";
 import { ErrorReporter } from "./error-report.ts";
 import { Execution } from "./execution.ts";
@@ -17,7 +17,8 @@ import type { CompiledProgram } from "./language.ts";
 import { OutputPipes } from "./output-pipes.ts";
 import { RefusalWatch } from "./refusal-watch.ts";
 import { restoreBuiltIns } from "./restore-built-ins.ts";
-import { serializeResult } from "./serialize.ts";
+import { serializeValue } from "./serialize.ts";
+import { ToolClient } from "./tools/tool-client.ts";
 import { writeWorkspaceFiles } from "./workspace-files.ts";
 
 const WARM_UP_ROUNDS = 3;
@@ -38,6 +39,7 @@ export class Program {
   readonly #language: Language;
   readonly #output = new OutputPipes();
   #hasStarted = false;
+  #tools: ToolClient | undefined;
 
   constructor(deps: ProgramDeps) {
     this.#deps = deps;
@@ -63,7 +65,7 @@ export class Program {
         this.#language.compileProgram(code, "typescript", "main.ts");
       }
       const reporter = new ErrorReporter({ workspace, runnerDirectory });
-      serializeResult({ list: [round, "text"] }, { maxBytes: 1024, describeError: (error) => reporter.report(error) });
+      serializeValue({ list: [round, "text"] }, { maxBytes: 1024, describeError: (error) => reporter.report(error) });
       restoreBuiltIns();
     }
     createRequire(pathToFileURL(path.join(workspace, "main.ts")));
@@ -76,10 +78,12 @@ export class Program {
     const reporter = new ErrorReporter({ workspace, runnerDirectory });
     const watch = new RefusalWatch({ workspace, writable: params.writable });
     const ending = new Ending({ connection, workspace, reporter, watch, unblockOutput: () => this.#output.unblock() });
+    const tools = new ToolClient({ connection, describeError: (error) => reporter.report(error) });
     const file = params.language === "typescript" ? "main.ts" : "main.js";
 
     this.#hasStarted = true;
-    connection.unref();
+    this.#tools = tools;
+    connection.keepAlive(false);
     ending.install();
     let compiled: CompiledProgram;
     try {
@@ -90,7 +94,13 @@ export class Program {
       return ending.fail(error);
     }
     reporter.shiftFirstLine(file, compiled.firstLineShift);
-    void new Execution({ params, compiled, ending, reporter, language: this.#language, watch, mainFile: path.join(workspace, file) }).run();
+    const mainFile = path.join(workspace, file);
+    void new Execution({ params, compiled, ending, reporter, language: this.#language, tools, watch, mainFile }).run();
+  }
+
+  /** Takes what the service sends while the program runs. */
+  receive(message: IncomingMessage): void {
+    this.#tools?.receive(message);
   }
 }
 

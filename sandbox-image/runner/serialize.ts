@@ -1,5 +1,6 @@
 /**
- * The program's result as JSON text. What JSON cannot carry is converted, or is an error that names the place.
+ * Values of the program as JSON text: its result, and the arguments of tool calls. What JSON cannot carry is converted, or is an error
+ * that names the place.
  *
  *     undefined, NaN, ±Infinity, an invalid Date      null
  *     BigInt                                          its decimal digits, as a string
@@ -15,6 +16,9 @@
  *     anything with a toJSON                          what that returns
  *     other objects                                   their own enumerable properties with string keys
  *
+ * Arguments are meant for somebody who does something with them, so that no text stands for what cannot be sent: in them NaN,
+ * ±Infinity, functions, promises, symbols and an object inside itself are errors, and properties that are undefined are left out.
+ *
  * It writes the text directly, and counts it, so that a structure that is too large costs no more than the limit.
  */
 
@@ -24,28 +28,31 @@ import {
   apply,
   Buffer,
   byteLength,
-  ErrorClass,
   forEachOfMap,
   forEachOfSet,
   getProperty,
-  getPrototypeOf,
   isArray,
   isFiniteNumber,
-  ObjectPrototype,
   ownKeys,
   stringifyJson,
   types,
 } from "./intrinsics.ts";
-import { attempt, describePlace, ResultError, unreadable } from "./result-place.ts";
+import { attempt, describePlace, ResultError, TooLargeError, unreadable } from "./result-place.ts";
 import type { Key, Place } from "./result-place.ts";
+import { bytesOf, describeFunction, isError, isPlain } from "./value-kinds.ts";
 
 export interface SerializeOptions {
   /** Cap on the UTF-8 bytes of the text. */
   readonly maxBytes: number;
+  /** What messages call the value; "result" if left out. */
+  readonly name?: string;
+  /** True for arguments: what has no form in JSON is refused. */
+  readonly isExact?: boolean;
   describeError(error: object): { readonly name: string; readonly message: string; readonly stack: string };
 }
 
-export function serializeResult(value: unknown, options: SerializeOptions): string {
+/** Throws a {@link ResultError}. */
+export function serializeValue(value: unknown, options: SerializeOptions): string {
   const writer = new Writer(options);
   writer.value(value, undefined, undefined);
   return writer.finish();
@@ -53,6 +60,8 @@ export function serializeResult(value: unknown, options: SerializeOptions): stri
 
 /** Below the protocol's cap on the depth of a message, which the result is a part of. */
 const MAX_DEPTH = 100;
+
+const CIRCULAR = '"[Circular]"';
 
 /** Text is put together in parts of this length: one long chain of concatenations would need many times the memory. */
 const PART_CHARS = 16_384;
@@ -78,7 +87,8 @@ class Writer {
         this.#string(value);
         break;
       case "number":
-        this.#raw(isFiniteNumber(value) ? `${value}` : "null");
+        if (isFiniteNumber(value)) this.#raw(`${value}`);
+        else this.#formless(`${value}`, "null", parent, key);
         break;
       case "boolean":
         this.#raw(value ? "true" : "false");
@@ -90,10 +100,10 @@ class Writer {
         this.#string(`${value}`);
         break;
       case "symbol":
-        this.#string(String(value));
+        this.#formless("a symbol", stringifyJson(String(value)), parent, key);
         break;
       case "function":
-        this.#string(describeFunction(value));
+        this.#formless("a function", stringifyJson(describeFunction(value)), parent, key);
         break;
       default:
         if (value === null) this.#raw("null");
@@ -101,16 +111,33 @@ class Writer {
     }
   }
 
+  /** Writes the text that stands for what has no form in JSON, or refuses it. */
+  #formless(what: string, text: string, parent: Place | undefined, key: Key | undefined): void {
+    if (this.#options.isExact !== true) {
+      this.#raw(text);
+      return;
+    }
+    const hint = what === "a promise" ? " Await it first." : "";
+    throw new ResultError(`${describePlace(this.#placeOf({}, parent, key))} is ${what}, which JSON cannot carry.${hint}`);
+  }
+
+  #placeOf(value: object, parent: Place | undefined, key: Key | undefined): Place {
+    const { name = "result" } = this.#options;
+    return { value, key: parent === undefined ? name : key, parent, depth: (parent?.depth ?? 0) + 1 };
+  }
+
   #object(value: object, parent: Place | undefined, key: Key | undefined): void {
     for (let place = parent; place !== undefined; place = place.parent) {
       if (place.value === value) {
-        this.#string("[Circular]");
+        this.#formless("an object inside itself", CIRCULAR, parent, key);
         return;
       }
     }
-    const place: Place = { value, key, parent, depth: (parent?.depth ?? 0) + 1 };
+    const place = this.#placeOf(value, parent, key);
     if (place.depth > MAX_DEPTH) {
-      throw new ResultError(`The result is nested more than ${MAX_DEPTH} levels deep, at ${describePlace(place)}. Return a flatter value.`);
+      const { name } = this.#options;
+      const what = name === undefined ? "The result" : `The value ${name}`;
+      throw new ResultError(`${what} is nested more than ${MAX_DEPTH} levels deep, at ${describePlace(place)}. Give a flatter value.`);
     }
     const bytes = isPlain(value) ? undefined : bytesOf(value);
     if (bytes !== undefined) {
@@ -125,7 +152,7 @@ class Writer {
   /** What a toJSON returned is written as it is, without asking it for a toJSON of its own. */
   #converted(value: unknown, place: Place): void {
     if (typeof value !== "object" || value === null) this.value(value, undefined, undefined);
-    else if (value !== place.value && isInside(value, place)) this.#string("[Circular]");
+    else if (value !== place.value && isInside(value, place)) this.#formless("an object inside itself", CIRCULAR, place.parent, place.key);
     else this.#structure(value, place);
   }
 
@@ -137,7 +164,7 @@ class Writer {
     else if (types.isMap(value)) this.#map(value, place);
     else if (types.isSet(value)) this.#set(value, place);
     else if (types.isRegExp(value)) this.#string(attempt(place, () => String(value)));
-    else if (types.isPromise(value)) this.#string("[Promise]");
+    else if (types.isPromise(value)) this.#formless("a promise", '"[Promise]"', place.parent, place.key);
     else if (types.isBoxedPrimitive(value)) this.#unboxed(value, place);
     else if (attempt(place, () => isError(value))) this.#properties(this.#options.describeError(value), place);
     else if (attempt(place, () => value instanceof URLSearchParams))
@@ -155,7 +182,7 @@ class Writer {
     this.#raw("[");
     for (let index = 0; index < length; index += 1) {
       if (index > 0) this.#raw(",");
-      this.#child(array, index, place);
+      this.value(this.#read(array, index, place), place, index);
     }
     this.#raw("]");
   }
@@ -164,9 +191,11 @@ class Writer {
     this.#raw("{");
     let isFirst = true;
     for (const key of attempt(place, () => ownKeys(object))) {
+      const child = this.#read(object, key, place);
+      if (child === undefined && this.#options.isExact === true) continue;
       this.#key(key, isFirst);
       isFirst = false;
-      this.#child(object, key, place);
+      this.value(child, place, key);
     }
     this.#raw("}");
   }
@@ -208,14 +237,12 @@ class Writer {
     this.#raw("]");
   }
 
-  #child(object: object, key: Key, place: Place): void {
-    let child: unknown;
+  #read(object: object, key: Key, place: Place): unknown {
     try {
-      child = getProperty(object, key);
+      return getProperty(object, key);
     } catch (cause) {
       throw unreadable({ ...place, key, parent: place }, cause);
     }
-    this.value(child, place, key);
   }
 
   #key(key: string, isFirst: boolean): void {
@@ -250,7 +277,7 @@ class Writer {
   #expect(chars: number): void {
     const size = this.#finishedBytes + this.#part.length + chars;
     if (size <= this.#options.maxBytes) return;
-    throw new ResultError(
+    throw new TooLargeError(
       `The result is too large: at least ${size} bytes of JSON, and the limit is ${this.#options.maxBytes}. ` +
         "Return less, or write the data to a file and name it in outputFiles.",
     );
@@ -264,32 +291,7 @@ function convert(value: object, key: Key | undefined): { readonly value: unknown
   return { value: apply(toJson, value, [key === undefined ? "" : String(key)]) as unknown };
 }
 
-/** The bytes of an object that is a view of bytes or holds them. */
-function bytesOf(value: object): Uint8Array | undefined {
-  if (types.isAnyArrayBuffer(value)) return new Uint8Array(value);
-  if (ArrayBuffer.isView(value)) return new Uint8Array(value.buffer, value.byteOffset, value.byteLength);
-  return undefined;
-}
-
-function isError(value: object): boolean {
-  return types.isNativeError(value) || value instanceof ErrorClass;
-}
-
 function isInside(value: object, place: Place): boolean {
   for (let outer = place.parent; outer !== undefined; outer = outer.parent) if (outer.value === value) return true;
   return false;
-}
-
-function describeFunction(value: unknown): string {
-  try {
-    const name: unknown = getProperty(value as object, "name");
-    return typeof name === "string" && name !== "" ? `[Function ${name}]` : "[Function]";
-  } catch {
-    return "[Function]";
-  }
-}
-
-/** True for arrays and object literals, nearly always what a result consists of: these need no further questions. */
-function isPlain(value: object): boolean {
-  return !types.isProxy(value) && (isArray(value) || getPrototypeOf(value) === ObjectPrototype);
 }

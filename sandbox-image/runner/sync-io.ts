@@ -17,6 +17,25 @@ export function writeFully(fd: number, bytes: Uint8Array, deadline: number): boo
   return true;
 }
 
+/** Bytes that went without waiting; 0 when the descriptor is not ready. Throws what `write` fails with. */
+export function writeSome(fd: number, bytes: Uint8Array, from: number): number {
+  return ifReady(() => writeSync(fd, bytes, from)) ?? 0;
+}
+
+/** Bytes that could be read without waiting; 0 at the end of the stream, `undefined` when the descriptor is not ready. */
+export function readReady(fd: number, into: Uint8Array): number | undefined {
+  return ifReady(() => readSync(fd, into));
+}
+
+/** Calls `attempt` until it is true, with pauses in between; false when it was not before `deadline`. */
+export function repeat(deadline: number, attempt: () => boolean): boolean {
+  for (let pauseMs = FIRST_PAUSE_MS; !attempt(); pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
+    if (now() >= deadline) return false;
+    sleep(pauseMs);
+  }
+  return true;
+}
+
 /** Bytes read; 0 at the end of the stream, `undefined` when nothing came before `deadline`. */
 export function readSome(fd: number, into: Uint8Array, deadline: number): number | undefined {
   return retry(deadline, () => readSync(fd, into));
@@ -24,13 +43,17 @@ export function readSome(fd: number, into: Uint8Array, deadline: number): number
 
 /** Repeats what fails because the descriptor is not ready yet. */
 function retry(deadline: number, attempt: () => number): number | undefined {
-  for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(pauseMs * 2, LONGEST_PAUSE_MS)) {
-    try {
-      return attempt();
-    } catch (error) {
-      if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
-    }
-    if (now() >= deadline) return undefined;
-    sleep(pauseMs);
+  let result: number | undefined;
+  repeat(deadline, () => (result = ifReady(attempt)) !== undefined);
+  return result;
+}
+
+/** `undefined` where the descriptor is not ready. */
+function ifReady(attempt: () => number): number | undefined {
+  try {
+    return attempt();
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code !== "EAGAIN") throw error;
+    return undefined;
   }
 }

@@ -21,7 +21,7 @@ import { DENIAL_REASONS } from "../domain/denials.ts";
 import type { ToolAnswer, ToolNamespace, ToolProgress } from "../domain/tool-call.ts";
 
 /** Raised when the two ends could no longer understand each other. */
-export const PROTOCOL_VERSION = 1;
+export const PROTOCOL_VERSION = 2;
 
 /** Where things are inside a sandbox. The image, the container's configuration and the runner agree on these. */
 export const SANDBOX_PATHS = {
@@ -80,21 +80,42 @@ export interface ExecuteParams {
   readonly tools: readonly ToolNamespace[];
 }
 
-export const TOOL_CAPS = { nameChars: 256, arguments: 64 } as const;
+/** What one call may hold. The runner refuses what is over these; whoever sends it all the same gets an error, or is ended. */
+export const TOOL_CAPS = {
+  nameChars: 256,
+  /** Positional ones of one call. */
+  arguments: 64,
+  /** Of the arguments as JSON. The largest `maxPayloadBytes` of a server. */
+  argumentBytes: 4 * 2 ** 20,
+  /** Values and keys of the arguments: what parsing them costs goes by their number, not by their bytes. */
+  argumentParts: 250_000,
+  /** The longest time that a timer can wait. */
+  timeoutMs: 2 ** 31 - 1,
+  progressMessageChars: 1024,
+} as const;
 
-/** The params of `tool.call`, a request of the runner's: its id is the runner's own, and rises. The arguments are not checked yet. */
+/** The params of `tool.call`, a request of the runner's: its id is the runner's own, and rises. */
 export const toolCallParamsSchema = z.strictObject({
   server: z.string().max(TOOL_CAPS.nameChars),
   tool: z.string().max(TOOL_CAPS.nameChars),
-  /** By position: a list of the value, or an empty one where it is undefined. */
-  positional: z.array(z.array(z.unknown()).max(1)).max(TOOL_CAPS.arguments).optional(),
-  /** By name, in place of `positional`. */
-  named: z.record(z.string(), z.unknown()).optional(),
-  timeoutMs: z.int().min(1).optional(),
+  /** JSON of {@link toolArgumentsSchema}, as text: so it is measured before it is parsed, and costs nothing where it is too large. */
+  arguments: z.string(),
+  timeoutMs: z.int().min(1).max(TOOL_CAPS.timeoutMs).optional(),
   /** Whether the program wants to know of progress. */
   progress: z.boolean().optional(),
 });
-export type ToolCallParams = z.infer<typeof toolCallParamsSchema>;
+
+/** The arguments of a call. What they must be is the port's to say. */
+export const toolArgumentsSchema = z.union([
+  /** By position: a list of the value, or an empty one where it is undefined. */
+  z.strictObject({ positional: z.array(z.array(z.unknown()).max(1)).max(TOOL_CAPS.arguments) }),
+  // No record: that would copy it, without the keys that it finds suspicious.
+  z.strictObject({ named: z.custom<Record<string, unknown>>(isJsonObject) }),
+]);
+
+function isJsonObject(value: unknown): boolean {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
 
 /** The answer's `result`. A failure of the tool is an answer too. */
 export type ToolCallResult = ToolAnswer;

@@ -25,17 +25,34 @@ export interface RunnerConnectionLimits {
   readonly maxUnsentBytes: number;
 }
 
+/** A request or notification of the runner's. Only its form is checked. */
+export interface RunnerMessage {
+  readonly method: string;
+  readonly params: unknown;
+  /** Of a request: what {@link RunnerConnection.respond} answers. */
+  readonly id?: number | undefined;
+  /** Bytes as they came. */
+  readonly sizeBytes: number;
+}
+
 export interface RunnerEvents {
-  /** A request or notification; `respond` answers a request. The params are not checked yet. */
-  message(method: string, params: unknown): void;
-  /** Nothing more is read until the chunk is taken: a disk may be slower than a sandbox. */
+  /** Where it gives a promise, nothing more is read until that settles. */
+  message(message: RunnerMessage): Promise<void> | undefined;
+  /** As {@link message}: a disk may be slower than a sandbox. */
   archiveChunk(chunk: Buffer): Promise<void> | undefined;
+  /** The peer has read what was sent, after it had not for a while. */
+  drained(): void;
   /** The connection is over. `violation` says what the peer did wrong, if it did. Called once. */
   ended(violation: string | undefined): void;
 }
 
 const messageSchema = z.union([
-  z.strictObject({ jsonrpc: z.literal("2.0"), method: z.string().min(1).max(64), params: z.unknown() }),
+  z.strictObject({
+    jsonrpc: z.literal("2.0"),
+    id: z.int().nonnegative().optional(),
+    method: z.string().min(1).max(64),
+    params: z.unknown(),
+  }),
   z.strictObject({ jsonrpc: z.literal("2.0"), id: z.int().nonnegative(), result: z.unknown() }),
 ]);
 
@@ -58,7 +75,7 @@ export class RunnerConnection {
   #nextRequestId = 1;
   #resumeTimer: NodeJS.Timeout | undefined;
   #scheduled = false;
-  /** A chunk of an archive is being taken. */
+  /** Something that takes time is being taken. */
   #taking = false;
   /** Nothing more can come; what is buffered is still handled. */
   #hungUp = false;
@@ -81,6 +98,9 @@ export class RunnerConnection {
       // What the peer sent before still counts. It may wait for its turn or its budget, but not for answers to be read.
       if (!this.#scheduled && this.#resumeTimer === undefined) this.#handleFrames();
     });
+    socket.on("drain", () => {
+      if (!this.#closed) events.drained();
+    });
     // It was accepted paused, so that nothing is lost before somebody listens.
     socket.resume();
   }
@@ -101,6 +121,16 @@ export class RunnerConnection {
       this.#pending.set(id, { resolve, reject });
       this.#socket.write(encodeMessage({ jsonrpc: "2.0", id, method, params }));
     });
+  }
+
+  /** Answers a request of the peer's. Does nothing once the connection is over; throws what JSON cannot carry. */
+  respond(id: number, result: unknown): void {
+    if (!this.#closed) this.#socket.write(encodeMessage({ jsonrpc: "2.0", id, result }));
+  }
+
+  /** Bytes that wait to be read by the peer. */
+  get unsentBytes(): number {
+    return this.#socket.writableLength;
   }
 
   /** Ends the connection because of what the peer did. */
@@ -174,7 +204,7 @@ export class RunnerConnection {
     });
   }
 
-  /** Reads nothing until a chunk of an archive is taken, and not before `pauseMs` are over. */
+  /** Reads nothing until what came is taken, and not before `pauseMs` are over. */
   #goOnAfter(taken: Promise<void>, pauseMs: number): void {
     this.#socket.pause();
     this.#taking = true;
@@ -195,10 +225,7 @@ export class RunnerConnection {
   #handle(frame: Frame): Promise<void> | undefined {
     if (frame.kind === FrameKind.archive) return this.#events.archiveChunk(frame.payload);
     const message = messageSchema.parse(parseUntrustedJson(frame.payload, MESSAGE_CAPS.depth));
-    if ("method" in message) {
-      this.#events.message(message.method, message.params);
-      return undefined;
-    }
+    if ("method" in message) return this.#events.message({ ...message, sizeBytes: frame.payload.byteLength });
     const pending = this.#pending.get(message.id);
     if (pending === undefined) throw new FrameError("the sandbox answered a request that was not made");
     this.#pending.delete(message.id);

@@ -16,12 +16,24 @@ const LIST_END = 0x5d;
 const OBJECT = 0x7b;
 const OBJECT_END = 0x7d;
 
+export interface JsonShape {
+  /** As far as was counted. */
+  readonly parts: number;
+  /** The cap that the text is over; nothing was counted from there on. */
+  readonly exceeded: keyof JsonCaps | undefined;
+}
+
+/** Which cap a JSON text in UTF-8 is over. */
+export function exceededCap(bytes: Uint8Array, caps: JsonCaps): keyof JsonCaps | undefined {
+  return measureJson(bytes, caps).exceeded;
+}
+
 /**
- * Which cap a JSON text in UTF-8 is over, by one pass that ends there; right for every valid text.
+ * Counts a JSON text in UTF-8 in one pass that ends where it is over a cap; right for every valid text.
  *
  * It may look at bytes, since no part of a longer character is one of those that count.
  */
-export function exceededCap(bytes: Uint8Array, caps: JsonCaps): keyof JsonCaps | undefined {
+export function measureJson(bytes: Uint8Array, caps: JsonCaps): JsonShape {
   let depth = 0;
   let parts = 0;
   let inString = false;
@@ -34,13 +46,13 @@ export function exceededCap(bytes: Uint8Array, caps: JsonCaps): keyof JsonCaps |
     else if (byte === LIST || byte === OBJECT) {
       depth += 1;
       parts += 1;
-      if (depth > caps.depth) return "depth";
-      if (parts > caps.parts) return "parts";
+      if (depth > caps.depth) return { parts, exceeded: "depth" };
+      if (parts > caps.parts) return { parts, exceeded: "parts" };
     } else if (byte === LIST_END || byte === OBJECT_END) depth -= 1;
     else if (byte === COMMA || byte === COLON) {
       parts += 1;
-      if (parts > caps.parts) return "parts";
+      if (parts > caps.parts) return { parts, exceeded: "parts" };
     }
   }
-  return undefined;
+  return { parts, exceeded: undefined };
 }

@@ -6,7 +6,7 @@ import fc from "fast-check";
 
 import { ErrorReporter } from "../../sandbox-image/runner/error-report.ts";
 import { ResultError } from "../../sandbox-image/runner/result-place.ts";
-import { serializeResult } from "../../sandbox-image/runner/serialize.ts";
+import { serializeValue } from "../../sandbox-image/runner/serialize.ts";
 import { compilePattern, matchesPattern } from "../../src/bridge/path-pattern.ts";
 import { finishedSchema } from "../../src/bridge/protocol.ts";
 import { parseRuntimes } from "../../src/config/runtimes-file.ts";
@@ -186,7 +186,7 @@ const values: FuzzTarget = {
     const MAX_BYTES = 20_000;
     let text: string;
     try {
-      text = serializeResult(value, { maxBytes: MAX_BYTES, describeError: (thrown) => reporter.report(thrown) });
+      text = serializeValue(value, { maxBytes: MAX_BYTES, describeError: (thrown) => reporter.report(thrown) });
     } catch (refusal) {
       assert.ok(refusal instanceof ResultError, String(refusal));
       return;

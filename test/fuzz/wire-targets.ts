@@ -121,10 +121,13 @@ const connection: FuzzTarget = {
         accepted,
         { maxFrameBytes: MAX_PAYLOAD_BYTES, frames: framesAllowed, bytes: PLENTY, maxUnsentBytes: 1000 },
         {
-          message: (name) => {
+          message: ({ id, method: name }) => {
             handled += 1;
             assert.ok(name.length > 0 && name.length <= 64);
+            assert.ok(id === undefined || (Number.isSafeInteger(id) && id >= 0));
+            return handled % 3 === 0 ? Promise.resolve() : undefined;
           },
+          drained: () => undefined,
           archiveChunk: () => {
             handled += 1;
             return handled % 2 === 0 ? Promise.resolve() : undefined;

@@ -14,10 +14,11 @@ import type Docker from "dockerode";
 import type { Logger } from "pino";
 
 import { maxArchiveBytes } from "../../bridge/archive-reader.ts";
-import { inspectResultSchema, readySchema, SANDBOX_PATHS } from "../../bridge/protocol.ts";
+import { inspectResultSchema, readySchema, SANDBOX_PATHS, TOOL_CAPS } from "../../bridge/protocol.ts";
 import type { InspectParams } from "../../bridge/protocol.ts";
 import { RunnerConnection } from "../../bridge/runner-connection.ts";
 import type { RunnerConnectionLimits } from "../../bridge/runner-connection.ts";
+import { TOOL_CALL_LIMITS } from "../../bridge/tool-calls.ts";
 import { AppError } from "../../domain/errors.ts";
 import type { ImageSpec } from "../../domain/image-spec.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
@@ -48,7 +49,7 @@ import { makeMountPoints } from "./workspace-folder.ts";
 const READY_TIMEOUT_MS = 30_000;
 /** How long a single engine call may take; the call itself goes on. */
 const ENGINE_TIMEOUT_MS = 60_000;
-/** Room in a result's frame for the error and the envelope, and for text that JSON escapes. */
+/** Room in a frame for what is around a result or arguments: the error, names, the envelope, and text that JSON escapes. */
 const FRAME_SLACK_BYTES = 512 * 2 ** 10;
 
 export interface DockerProviderDeps {
@@ -266,9 +267,11 @@ function connectionLimits({ limits }: EffectivePolicy): RunnerConnectionLimits {
   const archiveBytes =
     maxArchiveBytes({ maxFiles: limits.outputFiles, maxBytes: limits.outputFileBytes }) +
     maxArchiveBytes({ maxFiles: limits.persistFiles, maxBytes: limits.persistBytes });
-  const totalBytes = limits.resultBytes + 2 * FRAME_SLACK_BYTES + archiveBytes;
+  const totalBytes = limits.resultBytes + 2 * FRAME_SLACK_BYTES + archiveBytes + TOOL_CALL_LIMITS.bytes.total;
+  // Arguments are JSON inside of JSON: each quotation mark and backslash is two characters.
+  const largestBytes = Math.max(limits.resultBytes, 2 * TOOL_CAPS.argumentBytes);
   return {
-    maxFrameBytes: limits.resultBytes + FRAME_SLACK_BYTES,
+    maxFrameBytes: largestBytes + FRAME_SLACK_BYTES,
     frames: { burst: 1000, perSecond: 2000, total: 1_000_000 },
     bytes: { burst: 64 * 2 ** 20, perSecond: 256 * 2 ** 20, total: totalBytes },
     maxUnsentBytes: 4 * 2 ** 20,

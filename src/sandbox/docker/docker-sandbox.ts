@@ -14,6 +14,7 @@ import { inTurns } from "../../bridge/in-turns.ts";
 import { archivedSchema, finishedSchema, SANDBOX_PATHS } from "../../bridge/protocol.ts";
 import type { CloseParams, CollectParams, ExecuteParams, Finished } from "../../bridge/protocol.ts";
 import type { RunnerConnection } from "../../bridge/runner-connection.ts";
+import { ToolCalls } from "../../bridge/tool-calls.ts";
 import type { OutputFile } from "../../domain/execution.ts";
 import type { EffectivePolicy } from "../../domain/runtime.ts";
 import { within } from "../../lib/deadline.ts";
@@ -26,6 +27,8 @@ import type { Received, RunnerInbox } from "./runner-inbox.ts";
 import { describeSkipped } from "./skipped-files.ts";
 import { splitInputFiles, writeInputFiles } from "./workspace-folder.ts";
 
+/** How long calls of tools that the program did not wait for may still take once its result is there. Its deadline stands all the same. */
+const UNAWAITED_GRACE_MS = 5000;
 /** How long the program's exit handlers and last output may take once its result is there. Its deadline stands all the same. */
 const DRAIN_TIMEOUT_MS = 2000;
 /** How long the engine may take to hand over the last output of a container that is dead. */
@@ -45,6 +48,13 @@ export interface DockerSandboxDeps {
   readonly persistence: Persistence | undefined;
 }
 
+/** A program whose runner told the result. */
+interface Ended {
+  readonly program: Program;
+  readonly finished: Finished;
+  readonly usage: SandboxUsage;
+}
+
 export class DockerSandbox implements Sandbox {
   readonly #deps: DockerSandboxDeps;
 
@@ -53,23 +63,33 @@ export class DockerSandbox implements Sandbox {
   }
 
   async run(program: Program, host: ProgramHost, signal: AbortSignal): Promise<SandboxEnd> {
-    const { attach, connection, inbox } = this.#deps;
+    const { attach, connection, container, inbox } = this.#deps;
     const stopped = new Promise<"stopped">((resolve) => {
       if (signal.aborted) resolve("stopped");
       signal.addEventListener("abort", () => {
         resolve("stopped");
       });
     });
+    const calls = new ToolCalls({ port: host.tools, connection });
+    inbox.expectToolCalls(calls);
     try {
       await this.#deliver(program, host);
       const first = await Promise.race([stopped, inbox.finished, inbox.closed]);
-      if (first === "stopped") return await this.#stop();
+      if (first === "stopped") {
+        calls.abort();
+        return await this.#stop();
+      }
       if ("violation" in first) return await (first.violation === undefined ? this.#awaitExit(stopped) : this.#violated(first.violation));
 
       const parsed = finishedSchema.safeParse(first.params);
       if (!parsed.success) return await this.#violated("the sandbox sent a result of the wrong form");
-      return await this.#finish(parsed.data, program, stopped);
+      // The cgroup is gone once the runner has exited, which it does only after it was told to.
+      const usage = await readCgroupUsage(container.id);
+      host.tools.programEnded();
+      await Promise.race([calls.settle(UNAWAITED_GRACE_MS), stopped, inbox.closed]);
+      return await this.#finish({ finished: parsed.data, program, usage }, stopped);
     } finally {
+      calls.abort();
       connection.close();
       attach.finish();
     }
@@ -96,11 +116,9 @@ export class DockerSandbox implements Sandbox {
     connection.notify("execute", params);
   }
 
-  /** The runner told the result. Collects usage, the files to keep, output files and the rest of the output. */
-  async #finish(finished: Finished, program: Program, stopped: Promise<"stopped">): Promise<SandboxEnd> {
-    const { attach, connection, container, inbox, persistence } = this.#deps;
-    // The cgroup is gone once the runner has exited, which it does only after it was told to.
-    const usage = await readCgroupUsage(container.id);
+  /** The runner told the result. Collects the files to keep, output files and the rest of the output. */
+  async #finish({ finished, program, usage }: Ended, stopped: Promise<"stopped">): Promise<SandboxEnd> {
+    const { attach, connection, inbox, persistence } = this.#deps;
     const marker = randomBytes(MARKER_BYTES).toString("hex");
     // Those to keep come first: the service holds no output files yet while it waits for the disk.
     const kept = persistence && inbox.expectArchive((chunk) => persistence.take(chunk));

@@ -1,11 +1,12 @@
 /**
- * What one runner sends, in the order in which it may: `ready` and `finished`, once each; then, for each archive that was asked for,
- * its chunks and `archived`.
+ * What one runner sends, in the order in which it may: `ready` and `finished`, once each, and calls of tools between the two; then, for
+ * each archive that was asked for, its chunks and `archived`.
  *
  * Anything else ends the connection: there is no honest reason for it.
  */
 
-import type { RunnerConnection, RunnerEvents } from "../../bridge/runner-connection.ts";
+import type { RunnerConnection, RunnerEvents, RunnerMessage } from "../../bridge/runner-connection.ts";
+import type { ToolCalls } from "../../bridge/tool-calls.ts";
 
 export interface Received {
   readonly params: unknown;
@@ -32,6 +33,8 @@ function settled<T>(): Settled<T> {
 const EXPECTED = ["ready", "finished"] as const;
 type Expected = (typeof EXPECTED)[number];
 
+const TOOL_METHODS: readonly string[] = ["tool.call", "tool.cancel"];
+
 /** An archive that was asked for and is not over yet. */
 interface ExpectedArchive {
   readonly take: (chunk: Buffer) => Promise<void>;
@@ -43,6 +46,7 @@ export class RunnerInbox implements RunnerEvents {
   readonly #archives: ExpectedArchive[] = [];
   readonly #closed = settled<Closed>();
   #next = 0;
+  #tools: Pick<ToolCalls, "abort" | "drained" | "message"> | undefined;
   #connection: RunnerConnection | undefined;
 
   /** To be called once, before anything can arrive. */
@@ -72,16 +76,28 @@ export class RunnerInbox implements RunnerEvents {
     return archived.promise;
   }
 
-  message(method: string, params: unknown): void {
+  /** Takes calls of tools, up to `finished`; they are aborted when the connection ends. Before this, each is a violation. */
+  expectToolCalls(tools: Pick<ToolCalls, "abort" | "drained" | "message">): void {
+    this.#tools = tools;
+  }
+
+  message(message: RunnerMessage): Promise<void> | undefined {
+    const { id, method, params } = message;
     const expected = EXPECTED[this.#next];
+    if (this.#tools !== undefined && expected === "finished" && TOOL_METHODS.includes(method)) return this.#tools.message(message);
     const receiver =
       expected === undefined ? method === "archived" && this.#archives.shift()?.archived : method === expected && this.#received[expected];
-    if (receiver === undefined || receiver === false) {
+    if (receiver === undefined || receiver === false || id !== undefined) {
       this.#connection?.fail(`the sandbox sent ${JSON.stringify(method)} where it must not`);
-      return;
+      return undefined;
     }
     this.#next += 1;
     receiver.resolve({ params });
+    return undefined;
+  }
+
+  drained(): void {
+    this.#tools?.drained();
   }
 
   archiveChunk(chunk: Buffer): Promise<void> | undefined {
@@ -92,6 +108,7 @@ export class RunnerInbox implements RunnerEvents {
   }
 
   ended(violation: string | undefined): void {
+    this.#tools?.abort();
     this.#closed.resolve({ violation });
   }
 }

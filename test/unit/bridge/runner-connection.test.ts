@@ -12,7 +12,7 @@ import { setImmediate as nextTurn, setTimeout as sleep } from "node:timers/promi
 import { encodeFrame, encodeMessage, FrameDecoder, FrameKind } from "../../../src/bridge/frames.ts";
 import { MESSAGE_CAPS } from "../../../src/bridge/protocol.ts";
 import { RunnerConnection } from "../../../src/bridge/runner-connection.ts";
-import type { RunnerConnectionLimits, RunnerEvents } from "../../../src/bridge/runner-connection.ts";
+import type { RunnerConnectionLimits, RunnerEvents, RunnerMessage } from "../../../src/bridge/runner-connection.ts";
 import { eventually } from "../support/eventually.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
@@ -24,12 +24,18 @@ class Recorder implements RunnerEvents {
   readonly messages: { method: string; params: unknown }[] = [];
   readonly chunks: Buffer[] = [];
   readonly ends: (string | undefined)[] = [];
-  onMessage: (method: string, params: unknown) => void = () => undefined;
+  drains = 0;
+  onMessage: (message: RunnerMessage) => Promise<void> | undefined = () => undefined;
   onChunk: () => Promise<void> | undefined = () => undefined;
 
-  message(method: string, params: unknown): void {
+  message(message: RunnerMessage): Promise<void> | undefined {
+    const { method, params } = message;
     this.messages.push({ method, params });
-    this.onMessage(method, params);
+    return this.onMessage(message);
+  }
+
+  drained(): void {
+    this.drains += 1;
   }
 
   archiveChunk(chunk: Buffer): Promise<void> | undefined {

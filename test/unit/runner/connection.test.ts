@@ -41,7 +41,7 @@ describe("Runner: connection", () => {
   }
 
   it("delivers messages, however they are cut", async () => {
-    const received: string[] = [];
+    const received: (string | undefined)[] = [];
     let enough: () => void;
     const all = new Promise<void>((done) => (enough = done));
     await open({
@@ -57,7 +57,7 @@ describe("Runner: connection", () => {
   });
 
   it("reads on synchronously after the hand-over, from where it was", async () => {
-    const received: string[] = [];
+    const received: (string | undefined)[] = [];
     let seen: () => void;
     const first = new Promise<void>((done) => (seen = done));
     const connection = await open({

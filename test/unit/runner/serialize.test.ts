@@ -5,7 +5,7 @@ import assert from "node:assert/strict";
 import fc from "fast-check";
 
 import { ResultError } from "../../../sandbox-image/runner/result-place.ts";
-import { serializeResult } from "../../../sandbox-image/runner/serialize.ts";
+import { serializeValue } from "../../../sandbox-image/runner/serialize.ts";
 
 const describeError = (error: object): { name: string; message: string; stack: string } => {
   const { name, message } = error as Error;
@@ -13,7 +13,7 @@ const describeError = (error: object): { name: string; message: string; stack: s
 };
 
 function serialize(value: unknown, limits: { maxBytes?: number } = {}): string {
-  return serializeResult(value, { maxBytes: 1_000_000, describeError, ...limits });
+  return serializeValue(value, { maxBytes: 1_000_000, describeError, ...limits });
 }
 
 const convert = (value: unknown): unknown => JSON.parse(serialize(value)) as unknown;
@@ -162,25 +162,25 @@ describe("Runner: the result as JSON", () => {
     const unreadable = {
       "a b": [{ é: new Map([["k", Object.defineProperty({}, "x", { enumerable: true, get: () => fail("broken") })]]) }],
     };
-    assert.equal(refusal(unreadable), 'The result cannot be read at result["a b"][0].é.k.x: broken');
-    assert.equal(refusal({ a: { toJSON: () => fail("no JSON") } }), "The result cannot be read at result.a: no JSON");
+    assert.equal(refusal(unreadable), 'The value at result["a b"][0].é.k.x cannot be read: broken');
+    assert.equal(refusal({ a: { toJSON: () => fail("no JSON") } }), "The value at result.a cannot be read: no JSON");
     const { proxy, revoke } = Proxy.revocable({}, {});
     revoke();
-    assert.match(refusal([proxy]), /^The result cannot be read at result\[0\]: /);
+    assert.match(refusal([proxy]), /^The value at result\[0\] cannot be read: /);
   });
 
   it("names the place of what cannot even be asked what it is", () => {
     const { proxy, revoke } = Proxy.revocable([], {});
     revoke();
-    assert.match(refusal({ a: { toJSON: () => proxy } }), /^The result cannot be read at result\.a: .*revoked/);
+    assert.match(refusal({ a: { toJSON: () => proxy } }), /^The value at result\.a cannot be read: .*revoked/);
     const nameless = new Proxy({}, { getPrototypeOf: () => fail("nobody") });
-    assert.equal(refusal([nameless]), "The result cannot be read at result[0]: nobody");
+    assert.equal(refusal([nameless]), "The value at result[0] cannot be read: nobody");
   });
 
   it("takes what throws anything", () => {
     const thrown = new Proxy({}, { has: () => fail("trap"), get: () => fail("trap") });
     assert.match(refusal({ toJSON: () => fail(thrown) }), /something was thrown that cannot be shown/);
-    assert.equal(refusal({ toJSON: () => fail(null) }), "The result cannot be read at result: null");
+    assert.equal(refusal({ toJSON: () => fail(null) }), "The value at result cannot be read: null");
   });
 
   it("refuses what is nested too deeply, and names the place", () => {

@@ -12,12 +12,16 @@ const inboxWith = (): { inbox: RunnerInbox; violations: string[] } => {
   return { inbox, violations };
 };
 
+const tell = (inbox: RunnerInbox, method: string, params: unknown, id?: number): void => {
+  void inbox.message({ method, params, id, sizeBytes: 1 });
+};
+
 describe("runner-inbox: the order of what a runner says", () => {
   it("is ready, finished, archive chunks, archived; each is passed on", async () => {
     const { inbox, violations } = inboxWith();
     const chunks: string[] = [];
-    inbox.message("ready", 1);
-    inbox.message("finished", 2);
+    tell(inbox, "ready", 1);
+    tell(inbox, "finished", 2);
     const archives = [1, 2].map((archive) =>
       inbox.expectArchive((chunk) => {
         chunks.push(`${archive}: ${chunk.toString()}`);
@@ -29,7 +33,7 @@ describe("runner-inbox: the order of what a runner says", () => {
       [4, "c"],
     ] as const) {
       for (const name of names) await inbox.archiveChunk(Buffer.from(name));
-      inbox.message("archived", archive);
+      tell(inbox, "archived", archive);
     }
     inbox.ended(undefined);
     assert.deepEqual(await Promise.all([inbox.ready, inbox.finished, ...archives, inbox.closed]), [
@@ -53,19 +57,19 @@ describe("runner-inbox: the order of what a runner says", () => {
   ] as const) {
     it(`${title} is a violation`, () => {
       const { inbox, violations } = inboxWith();
-      for (const method of messages) inbox.message(method, null);
+      for (const method of messages) tell(inbox, method, null);
       assert.deepEqual(violations, [`the sandbox sent ${JSON.stringify(messages.at(-1))} where it must not`]);
     });
   }
 
   it("files that were not asked for, or come after the archive's end, are a violation", () => {
     const { inbox, violations } = inboxWith();
-    inbox.message("ready", null);
+    tell(inbox, "ready", null);
     void inbox.archiveChunk(Buffer.alloc(1));
     assert.deepEqual(violations, ["the sandbox sent files that were not asked for"]);
-    inbox.message("finished", null);
+    tell(inbox, "finished", null);
     void inbox.expectArchive(() => Promise.resolve());
-    inbox.message("archived", null);
+    tell(inbox, "archived", null);
     void inbox.archiveChunk(Buffer.alloc(1));
     assert.equal(violations.length, 2);
   });
@@ -75,7 +79,7 @@ describe("runner-inbox: the order of what a runner says", () => {
       fc.property(fc.array(fc.constantFrom("ready", "finished", "archived", "other"), { maxLength: 6 }), (messages) => {
         const { inbox, violations } = inboxWith();
         void inbox.expectArchive(() => Promise.resolve());
-        for (const method of messages) if (violations.length === 0) inbox.message(method, null);
+        for (const method of messages) if (violations.length === 0) tell(inbox, method, null);
         const isRight = messages.every((method, index) => method === ["ready", "finished", "archived"][index]);
         assert.equal(violations.length === 0, isRight);
       }),
