@@ -54,3 +54,24 @@ export interface McpServerDefinition {
   /** Values that came from variables, and what is in headers and environment: never to be logged. */
   readonly secrets: readonly string[];
 }
+
+/** What a definition that is made in code may leave out. */
+export type ServerSettings = Pick<McpServerDefinition, "transport"> & Partial<Omit<McpServerDefinition, "name">>;
+
+/** The definition with what was left out: as in a file that says nothing about it. */
+export const defineServer = (name: string, settings: ServerSettings, timeoutMs: number): McpServerDefinition => ({
+  problem: undefined,
+  enabled: true,
+  timeoutMs,
+  tools: { allow: ["*"], deny: [] },
+  aliases: {},
+  arguments: {},
+  rateLimit: { requestsPerMinute: 6000, maxConcurrent: 10 },
+  maxPayloadBytes: 1_048_576,
+  maxResultBytes: 1_048_576,
+  fallback: { mode: "mock", responses: {} },
+  healthCheck: undefined,
+  secrets: [],
+  ...settings,
+  name,
+});

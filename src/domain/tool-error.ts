@@ -27,7 +27,11 @@ export const TOOL_ERRORS = {
     sent: "no",
     meaning: "The server's calls for this minute are used up; data.retryAfterMs says when there are more",
   },
-  TOO_MANY_CALLS: { outcome: "denied", sent: "no", meaning: "The program has made as many calls as one execution may" },
+  TOO_MANY_CALLS: {
+    outcome: "denied",
+    sent: "no",
+    meaning: "The program has made as many calls as one execution may, or too many at once",
+  },
   TOOL_UNAVAILABLE: { outcome: "error", sent: "no", meaning: "The server is down, disabled or not connected yet" },
   TOOL_FAILED: { outcome: "error", sent: "yes", meaning: "The tool itself reports a failure; data has what it said" },
   SERVER_ERROR: { outcome: "error", sent: "yes", meaning: "The server answered with an error of the protocol; data.code is its number" },
@@ -48,6 +52,8 @@ export interface ToolFailureOptions {
   readonly message: string;
   /** A JSON value for the program. */
   readonly data?: unknown;
+  /** What would allow the call, where something refused it: as `denials` of an execution show it. */
+  readonly setting?: string | undefined;
   readonly cause?: unknown;
 }
 
@@ -58,12 +64,14 @@ export class ToolFailure extends Error {
   readonly server: string;
   readonly tool: string;
   readonly data: unknown;
+  readonly setting: string | undefined;
 
-  constructor({ cause, code, data, message, server, tool }: ToolFailureOptions) {
+  constructor({ cause, code, data, message, server, setting, tool }: ToolFailureOptions) {
     super(message, cause === undefined ? undefined : { cause });
     this.code = code;
     this.server = server;
     this.tool = tool;
     this.data = data;
+    this.setting = setting;
   }
 }

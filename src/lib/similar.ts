@@ -2,6 +2,8 @@
 
 /** Whatever is longer is no slip of a finger. */
 const MAX_CHARS = 64;
+/** What {@link alike} compares at most, in pairs of characters: a list that others make must not keep the service busy. */
+const MAX_PAIRS = 500_000;
 
 /**
  * The known word that is written nearly like this one: in other case, with other separators, or with a slip or two. `undefined` when
@@ -18,6 +20,31 @@ export function closest(word: string, known: Iterable<string>): string | undefin
   }
   return best?.word;
 }
+
+/**
+ * The known words that are most like this one, the likest first: as for {@link closest}, or with one of them a part of the other. Looks at
+ * as many as there is time for.
+ */
+export function alike(word: string, known: Iterable<string>, count: number): string[] {
+  const plain = plainForm(word.slice(0, MAX_CHARS));
+  const found: { readonly word: string; readonly distance: number }[] = [];
+  let pairs = 0;
+  for (const candidate of known) {
+    const other = plainForm(candidate.slice(0, MAX_CHARS));
+    pairs += (plain.length + 1) * (other.length + 1);
+    if (pairs > MAX_PAIRS) break;
+    const allowed = Math.max(1, Math.floor(plain.length / 3));
+    const distance = isPart(plain, other) ? 1 : Math.abs(plain.length - other.length) > allowed ? Infinity : editDistance(plain, other);
+    if (distance <= allowed) found.push({ word: candidate, distance });
+  }
+  return found
+    .sort((a, b) => a.distance - b.distance)
+    .slice(0, count)
+    .map(({ word: candidate }) => candidate);
+}
+
+/** A part of two characters says nothing. */
+const isPart = (a: string, b: string): boolean => Math.min(a.length, b.length) > 2 && (a.includes(b) || b.includes(a));
 
 const plainForm = (word: string): string => word.toLowerCase().replace(/[\s_.-]/g, "");
 

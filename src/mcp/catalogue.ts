@@ -4,8 +4,9 @@
  * Not the SDK's list, which refuses all tools for the fault of one, gives one page, and compiles what the server wrote.
  */
 
-import { isJsonObject, problemOfToolSchema } from "./tool-schema.ts";
-import type { JsonObject } from "./tool-schema.ts";
+import { isJsonObject } from "../lib/json-object.ts";
+import type { JsonObject } from "../lib/json-object.ts";
+import { problemOfToolSchema } from "./tool-schema.ts";
 
 export interface ToolAnnotations {
   readonly readOnlyHint?: boolean;

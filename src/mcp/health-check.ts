@@ -1,13 +1,13 @@
 /** Whether a connected server is well: it answers, and so does what is configured as its health check. */
 
 import type { McpServerDefinition } from "../domain/mcp-server.ts";
+import { isJsonObject } from "../lib/json-object.ts";
 import type { Catalogue } from "./catalogue.ts";
 import type { Clock } from "./clock.ts";
 import { guardedFetch, readBody } from "./guarded-fetch.ts";
 import { reasonOf } from "./link.ts";
 import type { Link } from "./link.ts";
 import { readReply } from "./reply.ts";
-import { isJsonObject } from "./tool-schema.ts";
 
 const INTERVAL_MS = 30_000;
 const TIMEOUT_MS = 10_000;

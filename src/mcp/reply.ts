@@ -1,7 +1,7 @@
 /** What a tool answered, as programs get it. */
 
+import { isJsonObject } from "../lib/json-object.ts";
 import { exceededCap } from "../lib/json-shape.ts";
-import { isJsonObject } from "./tool-schema.ts";
 
 export interface ToolReply {
   /** The tool itself reports a failure; `value` is what it said. */

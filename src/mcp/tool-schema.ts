@@ -4,6 +4,9 @@
  * Only its shape is looked at. Nothing that it refers to is fetched, and no pattern of it is compiled or run: one can take for ever.
  */
 
+import { isJsonObject } from "../lib/json-object.ts";
+import type { JsonObject } from "../lib/json-object.ts";
+
 const MAX_BYTES = 262_144;
 const MAX_DEPTH = 64;
 const TYPES: ReadonlySet<unknown> = new Set(["string", "number", "integer", "boolean", "object", "array", "null"]);
@@ -11,10 +14,6 @@ const TYPES: ReadonlySet<unknown> = new Set(["string", "number", "integer", "boo
 const SCHEMA_KEYWORDS = ["items", "additionalProperties", "not", "if", "then", "else", "contains", "propertyNames"] as const;
 const LIST_KEYWORDS = ["allOf", "anyOf", "oneOf", "prefixItems"] as const;
 const OBJECT_KEYWORDS = ["properties", "patternProperties", "$defs", "definitions"] as const;
-
-export type JsonObject = Readonly<Record<string, unknown>>;
-
-export const isJsonObject = (value: unknown): value is JsonObject => typeof value === "object" && value !== null && !Array.isArray(value);
 
 /** What is wrong with the schema of a tool's arguments or result, which must be one of objects. */
 export function problemOfToolSchema(schema: unknown): string | undefined {

@@ -1,0 +1,186 @@
+/**
+ * One server as the manager has it: its definition, its connection, the names of its tools, and what became of calls.
+ *
+ * Definition and connection can be replaced at run time. Changes are made one after the other, and the next connection is opened when
+ * nothing is left of the last.
+ */
+
+import { isDeepStrictEqual } from "node:util";
+
+import type { McpServerDefinition } from "../domain/mcp-server.ts";
+import type { ListedTool } from "../security/tool-lists.ts";
+import type { Catalogue, ToolDefinition } from "./catalogue.ts";
+import { ServerCounters } from "./counters.ts";
+import { NOT_FOR_TOOLS } from "./identifiers.ts";
+import { Names } from "./names.ts";
+import type { ServerConnection } from "./server-connection.ts";
+
+export type Connection = Pick<
+  ServerConnection,
+  "call" | "catalogue" | "close" | "lastError" | "reconnect" | "start" | "state" | "status" | "usable"
+>;
+export type Connect = (definition: McpServerDefinition) => Connection;
+
+/** What a program's word for a tool leads to. */
+export interface FoundTool {
+  readonly name: string;
+  /** `undefined` as long as the server has told of none. */
+  readonly definition: ToolDefinition | undefined;
+}
+
+/** What of a definition the connection goes by: as long as these stay, it can too. */
+const connectionParts = ({
+  enabled,
+  healthCheck,
+  maxResultBytes,
+  problem,
+  secrets,
+  timeoutMs,
+  transport,
+}: McpServerDefinition): unknown => ({
+  enabled,
+  healthCheck,
+  maxResultBytes,
+  problem,
+  secrets,
+  timeoutMs,
+  transport,
+});
+
+export class ManagedServer {
+  readonly name: string;
+  readonly counters = new ServerCounters();
+  readonly #connect: Connect;
+  #definition: McpServerDefinition;
+  #connection: Connection;
+  #names: { readonly of: Catalogue | undefined; readonly by: McpServerDefinition; readonly names: Names } | undefined;
+  #started = false;
+  #closed = false;
+  /** The last of the changes that are under way. */
+  #changing: Promise<void> | undefined;
+
+  constructor(definition: McpServerDefinition, connect: Connect) {
+    this.name = definition.name;
+    this.#definition = definition;
+    this.#connect = connect;
+    this.#connection = connect(definition);
+  }
+
+  get definition(): McpServerDefinition {
+    return this.#definition;
+  }
+
+  get connection(): Connection {
+    return this.#connection;
+  }
+
+  /** Names of its tools; before it has told of any, of those that the configuration speaks of. */
+  get names(): Names {
+    const { catalogue } = this.#connection;
+    if (this.#names?.of !== catalogue || this.#names?.by !== this.#definition) {
+      const { aliases } = this.#definition;
+      const names = new Names({ names: catalogue?.tools.keys() ?? configuredTools(this.#definition), aliases, taken: NOT_FOR_TOOLS });
+      this.#names = { of: catalogue, by: this.#definition, names };
+    }
+    return this.#names.names;
+  }
+
+  /** The tool that a program's word stands for; `undefined` when the server is known to have none. */
+  find(word: string): FoundTool | undefined {
+    const { catalogue } = this.#connection;
+    const name = this.names.resolve(word);
+    if (name === undefined) return catalogue === undefined ? { name: word, definition: undefined } : undefined;
+    return { name, definition: catalogue?.tools.get(name) };
+  }
+
+  /** A tool as lists look at it. `words`: what stands for the server. */
+  listed({ definition, name }: FoundTool, words: readonly string[]): ListedTool {
+    const tools = this.names.wordsFor(name);
+    const readOnly = definition === undefined ? undefined : definition.annotations.readOnlyHint === true;
+    return { server: this.name, names: { servers: words, tools: tools.length === 0 ? [name] : tools }, readOnly };
+  }
+
+  /** Connects in the background. Idempotent. */
+  start(): void {
+    this.#started = true;
+    if (this.#changing === undefined && !this.#closed) this.#connection.start();
+  }
+
+  /** Calls are sent. Where this is false they may be all the same: {@link usable} knows. */
+  get connected(): boolean {
+    return this.#connection.state === "connected";
+  }
+
+  /** Waits for a change or a first attempt that is under way. Gives whether calls are sent. */
+  async usable(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
+    if (this.#changing !== undefined) await beforeAbort(this.#changing, signal);
+    return this.#connection.usable(signal, timeoutMs);
+  }
+
+  async reconnect(): Promise<void> {
+    await this.#changing;
+    this.#started = true;
+    if (!this.#closed) await this.#connection.reconnect();
+  }
+
+  /** Takes another definition of the same name. Resolves when nothing is left of a connection that had to go. */
+  async update(definition: McpServerDefinition): Promise<void> {
+    await this.#change(() => {
+      const stays = isDeepStrictEqual(connectionParts(definition), connectionParts(this.#definition));
+      this.#definition = definition;
+      return stays;
+    });
+  }
+
+  /** Turns the server on or off until the configuration changes it. */
+  async setEnabled(enabled: boolean): Promise<void> {
+    await this.#change(() => {
+      const stays = enabled === this.#definition.enabled;
+      if (!stays) this.#definition = { ...this.#definition, enabled };
+      return stays;
+    });
+  }
+
+  async close(): Promise<void> {
+    this.#closed = true;
+    await this.#changing;
+    await this.#connection.close();
+  }
+
+  /** Makes a change, which says whether the connection can stay. */
+  async #change(apply: () => boolean): Promise<void> {
+    const before = this.#changing ?? Promise.resolve();
+    const change = before.then(async () => {
+      if (this.#closed || apply()) return;
+      const last = this.#connection;
+      this.#connection = this.#connect(this.#definition);
+      await last.close();
+    });
+    this.#changing = change;
+    try {
+      await change;
+    } finally {
+      if (this.#changing === change) {
+        this.#changing = undefined;
+        if (this.#started) this.start();
+      }
+    }
+  }
+}
+
+function configuredTools({ aliases, arguments: positional, fallback }: McpServerDefinition): Set<string> {
+  return new Set([...Object.keys(positional), ...Object.values(aliases), ...Object.keys(fallback.responses)]);
+}
+
+/** Waits for the promise, but no longer than until the signal is aborted. */
+async function beforeAbort(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+  });
+  signal.addEventListener("abort", onAbort);
+  await Promise.race([promise, aborted]).finally(() => {
+    signal.removeEventListener("abort", onAbort);
+  });
+}
