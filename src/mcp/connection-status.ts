@@ -1,15 +1,14 @@
-/** The states of a connection to a server, and how they are told. */
-
-import type { Catalogue } from "./catalogue.ts";
-import type { TransportKind } from "./link.ts";
-
 /**
+ * How a connection to a server tells of its state.
+ *
  * `connecting`: an attempt is under way. `connected`: calls are sent. `degraded`: the server is there and not all is well: calls are sent
  * where there is a connection (its health check fails, its list of tools is not complete), else an attempt follows (it does not list its
  * tools). `down`: no connection; an attempt follows by itself unless the configuration has a problem. `disabled`: by the configuration.
  */
-export const SERVER_STATES = ["connecting", "connected", "degraded", "down", "disabled"] as const;
-export type ServerState = (typeof SERVER_STATES)[number];
+
+import type { ServerState } from "../domain/server-status.ts";
+import type { Catalogue } from "./catalogue.ts";
+import type { TransportKind } from "./link.ts";
 
 export interface StateChange {
   readonly from: ServerState;
@@ -32,7 +31,9 @@ export interface ConnectionStatus {
   readonly transport: TransportKind | undefined;
   /** What the server calls itself. */
   readonly serverInfo: { readonly name: string; readonly version: string } | undefined;
-  /** Why it is not connected and well, or was not when it last was not. Redacted, for operators: may name paths of the host. */
+  /** Why it is in this state; `undefined` while all is well. Redacted, for operators: may name paths of the host. */
+  readonly reason: string | undefined;
+  /** The last reason there was, kept when all is well again. */
   readonly lastError: string | undefined;
   /** Failures since a connection was last stable. */
   readonly retries: number;

@@ -30,6 +30,7 @@ export async function readEvents(
   const splitter = new LineSplitter({
     maxLineBytes: maxEventBytes,
     onLongLine: tooLong,
+    endless: { bytes: 0, onEndlessLine: tooLong },
     onLine: (line) => {
       if (line.byteLength === 0) {
         // Empty ones keep a connection open, or only number it.

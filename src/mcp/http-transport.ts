@@ -167,7 +167,8 @@ export class HttpTransport implements PeerTransport {
 
   #receive(body: Buffer, id: RequestId | undefined): void {
     const problem = this.#messages.receive(body);
-    if (problem !== undefined && id !== undefined) this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", problem));
+    if (problem !== undefined && id !== undefined)
+      this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
   }
 
   /** Listens to what the server says unasked, for as long as it likes; many servers say nothing. */

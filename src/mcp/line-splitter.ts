@@ -3,13 +3,24 @@
 const NEWLINE = 0x0a;
 const CARRIAGE_RETURN = 0x0d;
 const FIRST_BUFFER_BYTES = 4096;
+/** Kept of the end of a line that is too long. */
+const LONG_LINE_END_BYTES = 256;
+
+export interface LongLine {
+  /** Its first bytes, as many as a line may have. */
+  readonly start: Buffer;
+  /** Its last bytes. */
+  readonly end: Buffer;
+}
 
 export interface LineSplitterOptions {
   readonly maxLineBytes: number;
   /** A line without its end; the bytes are valid during the call only. */
   readonly onLine: (line: Buffer) => void;
-  /** A line that is longer: once, with its first bytes, as soon as it is known. The rest of it is dropped. */
-  readonly onLongLine: (start: Buffer) => void;
+  /** A line was longer, and is over; what was between is dropped. */
+  readonly onLongLine: (line: LongLine) => void;
+  /** So much may be dropped of a line. No limit if not given. */
+  readonly endless?: { readonly bytes: number; readonly onEndlessLine: () => void };
 }
 
 export class LineSplitter {
@@ -17,8 +28,9 @@ export class LineSplitter {
   /** The beginning of a line whose end has not come. Grows by doubling: a peer that writes byte by byte costs no object for each. */
   #pending: Buffer = Buffer.alloc(0);
   #pendingBytes = 0;
-  /** In the rest of a line that was too long. */
-  #dropping = false;
+  /** The last bytes of a line that is too long, and how many were dropped of it. */
+  #end: Buffer = Buffer.alloc(0);
+  #droppedBytes = 0;
 
   constructor(options: LineSplitterOptions) {
     this.#options = options;
@@ -42,38 +54,41 @@ export class LineSplitter {
     const whole = this.#pendingBytes === 0 && rest.byteLength <= this.#options.maxLineBytes;
     if (!whole) this.#keep(rest);
     const line = whole ? rest : this.#pending.subarray(0, this.#pendingBytes);
-    const dropped = this.#isDropping();
-    this.#dropping = false;
+    const dropped = this.#droppedBytes;
+    const end = this.#end;
     this.#forget();
-    if (!dropped) this.#options.onLine(line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line);
+    if (dropped > 0) this.#options.onLongLine({ start: line, end: Buffer.concat([line.subarray(-LONG_LINE_END_BYTES), end]) });
+    else this.#options.onLine(line.at(-1) === CARRIAGE_RETURN ? line.subarray(0, -1) : line);
   }
 
   #keep(bytes: Buffer): void {
-    if (this.#dropping || bytes.byteLength === 0) return;
-    const room = this.#options.maxLineBytes - this.#pendingBytes;
-    const kept = bytes.subarray(0, room);
-    const needed = this.#pendingBytes + kept.byteLength;
+    const kept = bytes.subarray(0, this.#options.maxLineBytes - this.#pendingBytes);
+    if (kept.byteLength > 0) this.#append(kept);
+    if (kept.byteLength < bytes.byteLength) this.#drop(bytes.subarray(kept.byteLength));
+  }
+
+  #append(bytes: Buffer): void {
+    const needed = this.#pendingBytes + bytes.byteLength;
     if (needed > this.#pending.byteLength) {
       const grown = Buffer.allocUnsafe(Math.min(this.#options.maxLineBytes, Math.max(FIRST_BUFFER_BYTES, needed * 2)));
       grown.set(this.#pending.subarray(0, this.#pendingBytes));
       this.#pending = grown;
     }
-    this.#pending.set(kept, this.#pendingBytes);
+    this.#pending.set(bytes, this.#pendingBytes);
     this.#pendingBytes = needed;
-    if (bytes.byteLength <= room) return;
-    this.#dropping = true;
-    const start = this.#pending.subarray(0, this.#pendingBytes);
-    this.#forget();
-    this.#options.onLongLine(start);
   }
 
-  // A method, since keeping a part of the line can begin it, where the compiler cannot see it.
-  #isDropping(): boolean {
-    return this.#dropping;
+  #drop(bytes: Buffer): void {
+    this.#droppedBytes += bytes.byteLength;
+    this.#end = Buffer.from(Buffer.concat([this.#end, bytes.subarray(-LONG_LINE_END_BYTES)]).subarray(-LONG_LINE_END_BYTES));
+    const { endless } = this.#options;
+    if (endless !== undefined && this.#droppedBytes > endless.bytes) endless.onEndlessLine();
   }
 
   #forget(): void {
     this.#pending = Buffer.alloc(0);
     this.#pendingBytes = 0;
+    this.#end = Buffer.alloc(0);
+    this.#droppedBytes = 0;
   }
 }

@@ -51,11 +51,11 @@ export class PeerMessages {
     return this.#unanswered.has(id);
   }
 
-  /** Takes one message of the server. Gives what is wrong with it when it cannot be read safely; what is no message at all is noise. */
+  /** Takes one message of the server. Gives what it is when it cannot be read safely; what is no message at all is noise. */
   receive(bytes: Uint8Array): string | undefined {
     const exceeded = exceededCap(bytes, CAPS);
-    if (exceeded === "depth") return `a message is nested more than ${CAPS.depth} levels deep`;
-    if (exceeded === "parts") return `a message has more than ${CAPS.parts} values`;
+    if (exceeded === "depth") return `nested more than ${CAPS.depth} levels deep`;
+    if (exceeded === "parts") return `made of more than ${CAPS.parts} values`;
     const message = parse(bytes);
     if (message === undefined) {
       this.noise();

@@ -9,6 +9,7 @@ import type { Logger } from "pino";
 
 import { printable } from "../domain/escaped-json.ts";
 import type { McpServerDefinition, ServerTransport } from "../domain/mcp-server.ts";
+import type { ServerState } from "../domain/server-status.ts";
 import type { ToolProgress } from "../domain/tool-call.ts";
 import { ToolFailure } from "../domain/tool-error.ts";
 import { StopSource } from "../lib/stop-source.ts";
@@ -17,7 +18,7 @@ import { CatalogueRefresher } from "./catalogue-refresher.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
-import type { ConnectionEvents, ConnectionStatus, ServerState } from "./connection-status.ts";
+import type { ConnectionEvents, ConnectionStatus } from "./connection-status.ts";
 import { HealthMonitor } from "./health-check.ts";
 import { openLink, reasonOf } from "./link.ts";
 import type { Link } from "./link.ts";
@@ -70,6 +71,7 @@ export class ServerConnection {
   readonly #redactor: Redactor;
   readonly #stop = new StopSource();
   #state: ServerState;
+  #reason: string | undefined;
   #lastError: string | undefined;
   #catalogue: Catalogue | undefined;
   #link: Link | undefined;
@@ -95,6 +97,7 @@ export class ServerConnection {
     this.#random = options.random ?? Math.random;
     this.#redactor = new Redactor(this.definition.secrets);
     this.#state = this.definition.enabled ? "down" : "disabled";
+    this.#reason = this.definition.problem;
     this.#lastError = this.definition.problem;
   }
 
@@ -175,6 +178,7 @@ export class ServerConnection {
       state: this.#state,
       transport: this.#link?.kind ?? this.definition.transport?.kind,
       serverInfo: this.#link?.server,
+      reason: this.#reason,
       lastError: this.#lastError,
       retries: this.#failures,
       nextRetryAt: iso(this.#nextRetryAt),
@@ -309,6 +313,7 @@ export class ServerConnection {
   #to(state: ServerState, reason: string | undefined): void {
     const from = this.#state;
     const clean = reason === undefined ? undefined : this.#clean(reason);
+    this.#reason = clean;
     if (clean !== undefined) this.#lastError = clean;
     if (from === state) return;
     this.#state = state;

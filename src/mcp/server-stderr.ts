@@ -34,10 +34,15 @@ export class ServerStderr {
     this.#logger = logger;
     this.#redactor = redactor;
     this.#server = server;
-    const line = (bytes: Buffer): void => {
-      this.#line(bytes.toString("utf8"));
-    };
-    this.#splitter = new LineSplitter({ maxLineBytes: MAX_LINE_BYTES, onLine: line, onLongLine: line });
+    this.#splitter = new LineSplitter({
+      maxLineBytes: MAX_LINE_BYTES,
+      onLine: (line) => {
+        this.#line(line.toString("utf8"));
+      },
+      onLongLine: ({ start }) => {
+        this.#line(start.toString("utf8"));
+      },
+    });
   }
 
   push(chunk: Buffer): void {

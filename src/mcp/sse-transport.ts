@@ -6,6 +6,7 @@
 
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 
+import { answerIdOf } from "./answer-id.ts";
 import { readEvents } from "./event-stream-reader.ts";
 import { bodyOf, discard, FetchFailure, guardedFetch } from "./guarded-fetch.ts";
 import type { HttpTransportOptions } from "./http-transport.ts";
@@ -76,10 +77,16 @@ export class SseTransport implements PeerTransport {
           opened();
         } else if (type === "message") {
           const problem = this.#messages.receive(data);
-          if (problem !== undefined) throw new Error(problem);
+          if (problem !== undefined) this.#unreadable(data, problem);
         }
       },
     });
+  }
+
+  #unreadable(data: Buffer, problem: string): void {
+    const id = answerIdOf(data, data);
+    if (id === undefined || !this.#messages.isUnanswered(id)) throw new Error(`the server sent a message that is ${problem}`);
+    this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
   }
 
   #endpointOf(text: string): URL {

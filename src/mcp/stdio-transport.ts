@@ -10,6 +10,7 @@ import type { Readable, Writable } from "node:stream";
 
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 
+import { answerIdOf } from "./answer-id.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { LostAnswer } from "./lost-answer.ts";
 import { MAX_MESSAGE_BYTES, PeerMessages } from "./peer-messages.ts";
@@ -20,6 +21,8 @@ import type { ServerStderr } from "./server-stderr.ts";
 
 /** What may wait to be read by the server. */
 const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
+/** What is dropped of a line that is too long, to find its end. */
+const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** A server that ends its output is about to exit, and how says more. */
 const EXIT_WAIT_MS = 200;
 const ENDING: EndingTimes = { inputMs: 300, termMs: 2000 };
@@ -64,8 +67,14 @@ export class StdioTransport implements PeerTransport {
       onLine: (line) => {
         this.#line(line);
       },
-      onLongLine: () => {
-        this.#fail(`the server wrote a line of more than ${MAX_MESSAGE_BYTES} bytes`);
+      onLongLine: ({ end, start }) => {
+        this.#unreadable(start, end, `more than ${MAX_MESSAGE_BYTES} bytes long`);
+      },
+      endless: {
+        bytes: MAX_DROPPED_BYTES,
+        onEndlessLine: () => {
+          this.#fail(`the server writes a line that does not end within ${MAX_DROPPED_BYTES} bytes`);
+        },
       },
     });
   }
@@ -81,7 +90,7 @@ export class StdioTransport implements PeerTransport {
       const child = spawn(command, args, { cwd, env, detached: true, shell: false, stdio: ["pipe", "pipe", "pipe"] });
       this.#child = child;
       child.once("spawn", resolve);
-      child.once("error", (error: NodeJS.ErrnoException) => {
+      child.on("error", (error: NodeJS.ErrnoException) => {
         const reason = spawnProblem(error, command, cwd);
         this.#fail(reason);
         reject(new Error(reason, { cause: error }));
@@ -132,7 +141,16 @@ export class StdioTransport implements PeerTransport {
       return;
     }
     const problem = this.#messages.receive(line);
-    if (problem !== undefined) this.#fail(problem);
+    if (problem !== undefined) this.#unreadable(line, line, problem);
+  }
+
+  /** A message that is not read costs its call; only when nobody can say whose it is, all. */
+  #unreadable(start: Buffer, end: Buffer, problem: string): void {
+    if (this.#over) return;
+    const id = answerIdOf(start, end);
+    if (id !== undefined && this.#messages.isUnanswered(id))
+      this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
+    else this.#fail(`the server wrote a message that is ${problem}`);
   }
 
   #noise(): void {
