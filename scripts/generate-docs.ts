@@ -1,12 +1,13 @@
 /**
  * Makes what is written about the configuration, the errors and the layers of defence from the code that enforces them.
  *
- *     config/runtimes.schema.json                       whole file, for editors
- *     docs/configuration.md, denials.md, doctor.md, errors.md, threat-model.md
+ *     config/runtimes.schema.json, mcp-servers.schema.json
+ *                                                       whole files, for editors
+ *     docs/configuration.md, denials.md, doctor.md, errors.md, threat-model.md, tools.md
  *                                                       the blocks between `<!-- generated: name -->` and `<!-- end -->`
  *
  * With `--check` nothing is written: it names what is stale, and fails. What is written by hand is checked where it can be: examples in
- * docs/configuration.md are loaded as the service would load them, and the tests that ARCHITECTURE.md names must be there.
+ * the documents are loaded as the service would load them, and the tests that ARCHITECTURE.md names must be there.
  */
 
 import { readFile, writeFile } from "node:fs/promises";
@@ -16,6 +17,8 @@ import { format, resolveConfig } from "prettier";
 import { z } from "zod";
 
 import { environmentSchema, readEnvironment } from "../src/config/environment.ts";
+import { parseMcpServers } from "../src/config/mcp-servers-file.ts";
+import { mcpServersFileSchema, SECTIONS, serverSchema } from "../src/config/mcp-servers/schema.ts";
 import { parseRuntimes, runtimesFileSchema } from "../src/config/runtimes-file.ts";
 import { ADVISORIES } from "../src/doctor/advisories.ts";
 import { allChecks } from "../src/doctor/doctor.ts";
@@ -28,6 +31,7 @@ import { STATUSES } from "../src/domain/execution.ts";
 import type { Status } from "../src/domain/execution.ts";
 import { compileLimits, requestLimitsSchema, runtimeLimitsSchema } from "../src/domain/limits.ts";
 import { permissionsSchema } from "../src/domain/permissions.ts";
+import { TOOL_ERRORS } from "../src/domain/tool-error.ts";
 import { LAYERS } from "../src/sandbox/layers.ts";
 
 const root = path.join(import.meta.dirname, "..");
@@ -189,6 +193,30 @@ function permissionsTable(): string {
   return table(["name", "type", "default", "range, format", "what"], rows);
 }
 
+/** The settings of a server, those of its sections by their full names. */
+function serverTable(): string {
+  const sections = new Map<string, Shape>(Object.entries(SECTIONS).map(([name, section]) => [name, section.shape]));
+  const rows = Object.entries(serverSchema.shape as Shape).flatMap(([name, schema]) => {
+    const section = sections.get(name);
+    const fields =
+      section === undefined ? [[name, schema] as const] : Object.entries(section).map(([key, value]) => [`${name}.${key}`, value] as const);
+    return fields.map(([path, field]) => {
+      const json = describeJson(field);
+      const { description = "" } = json as { description?: string };
+      const said = /\. Default: (.*)$/.exec(description)?.[1];
+      return [code(path), typeOf(json), said ?? defaultOf(field, json), formatOf(field, json), describe(path, json)];
+    });
+  });
+  return table(["name", "type", "default", "range", "what"], rows);
+}
+
+const SENT = { no: "no", maybe: "may have", yes: "yes" } as const;
+
+function toolErrorsTable(): string {
+  const rows = Object.entries(TOOL_ERRORS).map(([name, { meaning, outcome, sent }]) => [code(name), meaning, SENT[sent], code(outcome)]);
+  return table(["`code`", "what it means", "did the tool run?", "`outcome`"], rows);
+}
+
 function environmentTable(): string {
   const rows = Object.entries(environmentSchema.shape as Shape).map(([name, schema]) => {
     const json = describeJson(schema);
@@ -246,6 +274,8 @@ const BLOCKS: Readonly<Record<string, () => string>> = {
   limits: limitsTable,
   "request-limits": () => fieldTable(requestLimitsSchema.shape),
   environment: environmentTable,
+  "mcp-server": serverTable,
+  "tool-errors": toolErrorsTable,
   errors: () =>
     table(
       ["code", "status", "when"],
@@ -277,10 +307,12 @@ function fillBlocks(text: string, names: readonly string[], file: string): strin
   return filled;
 }
 
-/** Loads every example of runtimes.json in a document. */
+/** Loads every example of a configuration file in a document. */
 function checkExamples(text: string, file: string): void {
   for (const [, example = ""] of text.matchAll(/^```json\n(.*?)^```/gms)) {
-    if (example.includes('"runtimes"')) parseRuntimes(example, `${file}, an example`);
+    const name = `${file}, an example`;
+    if (example.includes('"runtimes"')) parseRuntimes(example, name);
+    if (example.includes('"mcpServers"')) parseMcpServers(example, name, { variable: () => undefined, timeoutMs: 1 });
   }
 }
 
@@ -294,7 +326,7 @@ async function checkTests(text: string, file: string): Promise<void> {
   }
 }
 
-async function schemaFile(file: string): Promise<string> {
+async function runtimesSchemaFile(file: string): Promise<string> {
   const schema = describeJson(runtimesFileSchema) as {
     properties: { runtimes: { additionalProperties: { properties: Record<string, Json> } } };
   };
@@ -302,8 +334,15 @@ async function schemaFile(file: string): Promise<string> {
   // What becomes a number of bytes has no default in the form in which it is written.
   const { data: memoryBytes } = runtimeShape.memoryLimit.safeParse(undefined);
   properties["memoryLimit"] = { ...properties["memoryLimit"], default: formatByteSize(memoryBytes ?? 0) };
+  return schemaText(file, "config/runtimes.json", schema);
+}
+
+const mcpServersSchemaFile = (file: string): Promise<string> =>
+  schemaText(file, "config/mcp-servers.json", describeJson(mcpServersFileSchema));
+
+async function schemaText(file: string, described: string, schema: object): Promise<string> {
   // The last two are for editors that would mark comments and trailing commas as errors.
-  const head = { title: "config/runtimes.json of Code Mode", allowComments: true, allowTrailingCommas: true };
+  const head = { title: `${described} of Code Mode`, allowComments: true, allowTrailingCommas: true };
   return format(JSON.stringify({ ...head, ...schema }), { ...(await resolveConfig(file)), parser: "json" });
 }
 
@@ -314,12 +353,15 @@ async function documentFile(file: string, names: readonly string[]): Promise<str
 }
 
 const FILES: Readonly<Record<string, (file: string) => Promise<string>>> = {
-  "config/runtimes.schema.json": schemaFile,
-  "docs/configuration.md": (file) => documentFile(file, ["environment", "limits", "permissions", "request-limits", "runtime"]),
+  "config/mcp-servers.schema.json": mcpServersSchemaFile,
+  "config/runtimes.schema.json": runtimesSchemaFile,
+  "docs/configuration.md": (file) =>
+    documentFile(file, ["environment", "limits", "mcp-server", "permissions", "request-limits", "runtime"]),
   "docs/denials.md": (file) => documentFile(file, ["denials"]),
   "docs/doctor.md": (file) => documentFile(file, ["advisories", "checks"]),
   "docs/errors.md": (file) => documentFile(file, ["errors", "statuses"]),
   "docs/threat-model.md": (file) => documentFile(file, ["layers"]),
+  "docs/tools.md": (file) => documentFile(file, ["tool-errors"]),
 };
 
 await checkTests(await readFile(path.join(root, "ARCHITECTURE.md"), "utf8"), "ARCHITECTURE.md");

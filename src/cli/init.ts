@@ -13,6 +13,8 @@ const IGNORED = "config/keys.json";
 const SHIPPED = {
   "config/runtimes.json": "config/init/runtimes.json",
   "config/runtimes.schema.json": "config/runtimes.schema.json",
+  "config/mcp-servers.json": "config/init/mcp-servers.json",
+  "config/mcp-servers.schema.json": "config/mcp-servers.schema.json",
   "workspace/data/cities.csv": "workspace/data/cities.csv",
   "workspace/config/settings.json": "workspace/config/settings.json",
 } as const;
@@ -78,7 +80,8 @@ function nextSteps(folder: string): string[] {
     `  echo 'return 6 * 7' | code-mode run -`,
     "  code-mode serve                or over HTTP, on 127.0.0.1:3210",
     "",
-    "config/runtimes.json says what programs may do. Its comments explain every setting.",
+    "config/runtimes.json says what programs may do, config/mcp-servers.json which tools they can call.",
+    "Their comments explain every setting.",
   ];
 }
 

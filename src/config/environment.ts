@@ -22,7 +22,8 @@ const integer = (min: number, max: number): z.ZodType<number> =>
 
 const flag = (whenLeftOut: boolean): z.ZodType<boolean> =>
   z
-    .enum(["true", "false", "1", "0"], { error: "expected true or false (or 1 or 0)" })
+    .string()
+    .regex(/^(?:true|false|1|0)$/, { error: "expected true or false (or 1 or 0)" })
     .transform((value) => value === "true" || value === "1")
     .default(whenLeftOut);
 
@@ -111,6 +112,7 @@ const variables = {
     "false turns off the servers' rate limits and the check of arguments; never what programs are kept from, the lists of tools, or the audit log",
   ),
   MCP_FALLBACK_TO_MOCK: flag(true).describe("false: no tool is answered with its configured mock while its server is down"),
+  MCP_AUDIT_LOGGING: flag(true).describe("false: nothing is written to the audit log"),
   DOCKER_HOST: z.string().min(1).optional().describe("The engine: unix:///path or tcp://host:port. Default: unix:///var/run/docker.sock"),
   LOG_LEVEL: z
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
@@ -147,6 +149,8 @@ export interface ServiceConfig {
   /** Rate limits and the check of arguments. */
   readonly toolChecks: boolean;
   readonly fallbackToMock: boolean;
+  /** Whether the audit log is written. */
+  readonly auditLogging: boolean;
   readonly dockerHost: string | undefined;
   readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
   /** What `${NAME}` in mcp-servers.json stands for. A function, so that no credential is where settings are printed or copied. */
@@ -237,6 +241,7 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
     toolTimeoutMs: values.MCP_CLIENT_TIMEOUT,
     toolChecks: values.MCP_SECURITY_ENABLED,
     fallbackToMock: values.MCP_FALLBACK_TO_MOCK,
+    auditLogging: values.MCP_AUDIT_LOGGING,
     dockerHost: values.DOCKER_HOST,
     logLevel: values.LOG_LEVEL,
     variable: variableReader(env),

@@ -149,7 +149,7 @@ class FileReader {
   #addIssues(issues: readonly z.core.$ZodIssue[], where: readonly string[]): void {
     for (const issue of issues) {
       for (const { message, path: setting } of problemsOf(issue, "is no known setting")) {
-        const meant = issue.code === "unrecognized_keys" ? closest(setting.at(-1) ?? "", SECTIONS[setting.at(-2) ?? ""] ?? []) : undefined;
+        const meant = issue.code === "unrecognized_keys" ? meantIn(setting) : undefined;
         const place = [...where, ...setting].join(".");
         this.problems.push(`${this.#file}: ${[place, message].filter(Boolean).join(": ")}${meant === undefined ? "" : `; write ${meant}`}`);
       }
@@ -158,3 +158,10 @@ class FileReader {
 }
 
 const isObject = (value: unknown): value is object => typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** The setting of a section that somebody meant. */
+function meantIn(setting: readonly string[]): string | undefined {
+  const [section, key = ""] = setting.slice(-2);
+  const known = Object.entries(SECTIONS).find(([name]) => name === section)?.[1];
+  return known && closest(key, Object.keys(known.shape));
+}

@@ -46,21 +46,19 @@ export function compileServer(name: string, input: ServerInput, { folder, report
 const table = <T>(entries: Readonly<Record<string, T>>): Readonly<Record<string, T>> =>
   Object.assign(Object.create(null) as Record<string, T>, entries);
 
-/** An alias is another name for calls only: whatever lists tools lists them by their own names. */
-function checkAliases({ aliases, arguments: positional, fallback, tools }: ServerInput, report: EntryReport): void {
+/** What is said about a tool is said under its own name. */
+function checkAliases({ aliases, arguments: positional, fallback }: ServerInput, report: EntryReport): void {
   const names = new Map(Object.entries(aliases));
   for (const [alias, tool] of names) {
     if (tool === alias) report.problem(["aliases", alias], "stands for itself; leave it out");
     else if (names.has(tool)) report.problem(["aliases", alias], `"${tool}" is an alias too; name the tool itself`);
   }
-  const listed: [string[], readonly string[]][] = [
-    [["arguments"], Object.keys(positional)],
-    [["fallback", "responses"], Object.keys(fallback.responses)],
-    [["tools", "deny"], tools.deny],
-    [["tools", "allow"], tools.allow === "readOnly" ? [] : tools.allow],
+  const tables: [string[], object][] = [
+    [["arguments"], positional],
+    [["fallback", "responses"], fallback.responses],
   ];
-  for (const [setting, entries] of listed) {
-    for (const entry of entries) {
+  for (const [setting, entries] of tables) {
+    for (const entry of Object.keys(entries)) {
       const tool = names.get(entry);
       if (tool !== undefined) report.problem(setting, `"${entry}" is an alias; write the tool's own name, "${tool}"`);
     }

@@ -182,9 +182,5 @@ export const mcpServersFileSchema = servers(serverNameSchema, serverSchema);
 /** The file around its entries: each is checked by itself, so that the mistakes of one hide none of another. */
 export const mcpServersRootSchema = servers(z.string(), z.unknown());
 
-/** The settings of the parts of an entry that have some. */
-export const SECTIONS: Readonly<Record<string, readonly string[]>> = {
-  tools: Object.keys(toolsSchema.shape),
-  rateLimit: Object.keys(rateLimitSchema.shape),
-  fallback: Object.keys(fallbackSchema.shape),
-};
+/** The parts of an entry that have settings of their own. */
+export const SECTIONS = { tools: toolsSchema, rateLimit: rateLimitSchema, fallback: fallbackSchema } as const;

@@ -51,6 +51,7 @@ describe("environment: the settings of the service", () => {
       toolTimeoutMs: 30_000,
       toolChecks: true,
       fallbackToMock: true,
+      auditLogging: true,
       dockerHost: undefined,
       logLevel: "info",
     });
@@ -73,6 +74,7 @@ describe("environment: the settings of the service", () => {
       MCP_CLIENT_TIMEOUT: "500",
       MCP_SECURITY_ENABLED: "false",
       MCP_FALLBACK_TO_MOCK: "0",
+      MCP_AUDIT_LOGGING: "false",
       DOCKER_HOST: "tcp://127.0.0.1:2375",
       LOG_LEVEL: "silent",
     });
@@ -97,6 +99,7 @@ describe("environment: the settings of the service", () => {
       toolTimeoutMs: 500,
       toolChecks: false,
       fallbackToMock: false,
+      auditLogging: false,
       dockerHost: "tcp://127.0.0.1:2375",
       logLevel: "silent",
     });

@@ -1,17 +1,29 @@
 import assert from "node:assert/strict";
-import { chmod, mkdir, writeFile } from "node:fs/promises";
+import { chmod, mkdir, readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import fc from "fast-check";
 
 import { loadMcpServers, parseMcpServers } from "../../../src/config/mcp-servers-file.ts";
 import type { LoadedMcpServers, McpServersOptions } from "../../../src/config/mcp-servers-file.ts";
+import { SECTIONS, serverSchema } from "../../../src/config/mcp-servers/schema.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
 import type { McpServerDefinition } from "../../../src/domain/mcp-server.ts";
+import { packageRoot } from "../../../src/lib/package-info.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
 
 const FILE = "/etc/code-mode/mcp-servers.json";
 const SECRET = "s3cr3t-value-of-the-test";
+
+/** All variables that the shipped files name. */
+const COMPLETE = {
+  SERENA_PROJECT: "/srv/project",
+  HELPSCOUT_APP_ID: "an-app-id",
+  HELPSCOUT_APP_SECRET: SECRET,
+  WP_API_URL: "https://example.com/wp-json/mcp/mcp-adapter-default-server",
+  WP_API_USERNAME: "someone",
+  WP_API_PASSWORD: SECRET,
+};
 
 const optionsOf = (env: Readonly<Record<string, string>> = {}): McpServersOptions => ({
   variable: (name) => (Object.hasOwn(env, name) ? env[name] : undefined),
@@ -272,16 +284,6 @@ describe("mcp-servers-file: what cannot be used", () => {
     ["an alias of an alias", { command: "a", aliases: { a: "b", b: "c" } }, ['aliases.a: "b" is an alias too; name the tool itself']],
     ["an alias of itself", { command: "a", aliases: { a: "a" } }, ["aliases.a: stands for itself; leave it out"]],
     [
-      "an alias that is denied, which would deny nothing",
-      { command: "a", aliases: { rm: "remove" }, tools: { deny: ["rm"] } },
-      ['tools.deny: "rm" is an alias; write the tool\'s own name, "remove"'],
-    ],
-    [
-      "an alias that is allowed",
-      { command: "a", aliases: { ls: "list" }, tools: { allow: ["ls"] } },
-      ['tools.allow: "ls" is an alias; write the tool\'s own name, "list"'],
-    ],
-    [
       "arguments of an alias",
       { command: "a", aliases: { ls: "list" }, arguments: { ls: ["dir"] } },
       ['arguments: "ls" is an alias; write the tool\'s own name, "list"'],
@@ -511,6 +513,74 @@ describe("mcp-servers-file: warnings", () => {
   it("are not given for loopback, nor for https", () => {
     for (const url of ["http://127.0.0.1:1/", "http://localhost/", "http://[::1]:1/", "https://example.com/"])
       assert.deepEqual(parseServer({ url, headers: { "X-Key": "abcdef" } }).warnings, []);
+  });
+});
+
+describe("mcp-servers-file: the files that ship", () => {
+  const shipped = path.join(packageRoot, "config", "mcp-servers.json");
+  const commented = path.join(packageRoot, "config", "init", "mcp-servers.json");
+
+  it("need no variable: AutoMem can be started, the others are disabled and say what they lack", async () => {
+    const { servers, warnings } = await loadMcpServers(shipped, optionsOf());
+    assert.deepEqual(warnings, []);
+    assert.deepEqual(
+      [...servers.values()].map(({ enabled, name, problem }) => [name, enabled, problem === undefined]),
+      [
+        ["automem", true, true],
+        ["serena", false, false],
+        ["helpscout", false, false],
+        ["wordpress", false, false],
+      ],
+    );
+    assert.deepEqual(servers.get("automem")?.transport, {
+      kind: "stdio",
+      command: "npx",
+      args: ["-y", "@verygoodplugins/mcp-automem@0.15.0"],
+      env: { AUTOMEM_API_URL: "http://127.0.0.1:8001" },
+      cwd: undefined,
+    });
+    assert.deepEqual(servers.get("automem")?.healthCheck, { url: "http://127.0.0.1:8001/health" });
+  });
+
+  it("keep the dangerous tools from programs, whatever else is allowed", async () => {
+    const { servers } = await loadMcpServers(shipped, optionsOf());
+    const denied = [...servers.values()].flatMap(({ tools }) => tools.deny);
+    assert.deepEqual(denied, ["delete_memory", "execute_shell_command", "mcp-adapter-execute-ability"]);
+    for (const name of ["serena", "helpscout", "wordpress"]) {
+      const { allow } = servers.get(name)!.tools;
+      assert.ok(allow !== "readOnly" && allow.every((tool) => !tool.includes("*")), `${name} has a list of names`);
+    }
+  });
+
+  it("name a version of every program that is fetched", async () => {
+    for (const { name, transport } of (await loadMcpServers(shipped, optionsOf({ ...COMPLETE }))).servers.values())
+      assert.ok(transport?.kind === "stdio" && transport.args.some((arg) => /(?:@|==)\d+\.\d+\.\d+$/.test(arg)), name);
+  });
+
+  it("are complete with the variables that their pages name", async () => {
+    const { servers } = await loadMcpServers(shipped, optionsOf(COMPLETE));
+    for (const { name, problem, secrets } of servers.values()) {
+      assert.equal(problem, undefined, name);
+      const page = await readFile(path.join(packageRoot, "docs", "servers", `${name}.md`), "utf8");
+      const text = await readFile(shipped, "utf8");
+      const entry = JSON.stringify((JSON.parse(text) as { mcpServers: Record<string, object> }).mcpServers[name]);
+      for (const [, variable = ""] of entry.matchAll(/\$\{(\w+)/g)) assert.ok(page.includes(`\`${variable}\``), `${name}: ${variable}`);
+      if (name === "helpscout") assert.deepEqual(secrets, ["an-app-id", SECRET]);
+    }
+  });
+
+  it("mean the same with comments, which explain every setting and can be uncommented line by line", async () => {
+    const plain = await loadMcpServers(shipped, optionsOf(COMPLETE));
+    assert.deepEqual(await loadMcpServers(commented, optionsOf(COMPLETE)), plain);
+
+    const text = await readFile(commented, "utf8");
+    for (const name of [...Object.keys(serverSchema.shape), ...Object.values(SECTIONS).flatMap(({ shape }) => Object.keys(shape))])
+      assert.ok(text.includes(`"${name}"`), `the setting ${name} is not explained`);
+    const uncommented = text.replace(/^(\s*)\/\/ (?=\s*(?:"\w+":|\}))/gm, "$1");
+    const { servers } = parseMcpServers(uncommented, commented, optionsOf({ ...COMPLETE, TICKETS_TOKEN: SECRET }));
+    assert.deepEqual([...servers.keys()], [...plain.servers.keys(), "tickets"]);
+    assert.equal(servers.get("automem")?.timeoutMs, 30_000);
+    assert.equal(servers.get("tickets")?.tools.allow, "readOnly");
   });
 });
 
