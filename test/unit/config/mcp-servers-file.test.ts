@@ -8,6 +8,7 @@ import { loadMcpServers, parseMcpServers } from "../../../src/config/mcp-servers
 import type { LoadedMcpServers, McpServersOptions } from "../../../src/config/mcp-servers-file.ts";
 import { SECTIONS, serverSchema } from "../../../src/config/mcp-servers/schema.ts";
 import { StartupError } from "../../../src/domain/errors.ts";
+import { defineServer } from "../../../src/domain/mcp-server.ts";
 import type { McpServerDefinition } from "../../../src/domain/mcp-server.ts";
 import { packageRoot } from "../../../src/lib/package-info.ts";
 import { useTempFolder } from "../support/temp-folder.ts";
@@ -56,25 +57,11 @@ const problemsOfServer = (settings: unknown): string[] =>
   problemsOf({ mcpServers: { x: settings } }).map((problem) => problem.replace(`${FILE}: mcpServers.x`, "").replace(/^[.:] ?/, ""));
 
 describe("mcp-servers-file: a server", () => {
-  it("that is a command and nothing else gets the defaults", () => {
+  it("that is a command and nothing else gets the defaults, as one that is made in code does", () => {
     const { server, warnings } = parseServer({ command: "node" });
     assert.deepEqual(warnings, []);
-    assert.deepEqual(structuredClone(server), {
-      name: "x",
-      transport: { kind: "stdio", command: "node", args: [], env: {}, cwd: undefined },
-      problem: undefined,
-      enabled: true,
-      timeoutMs: 30_000,
-      tools: { allow: ["*"], deny: [] },
-      aliases: {},
-      arguments: {},
-      rateLimit: { requestsPerMinute: 6000, maxConcurrent: 10 },
-      maxPayloadBytes: 2 ** 20,
-      maxResultBytes: 2 ** 20,
-      fallback: { mode: "mock", responses: {} },
-      healthCheck: undefined,
-      secrets: [],
-    });
+    const transport = { kind: "stdio", command: "node", args: [], env: {}, cwd: undefined } as const;
+    assert.deepEqual(structuredClone(server), defineServer("x", { transport }, 30_000));
   });
 
   it("can say all of it", () => {
