@@ -12,6 +12,7 @@ import { init } from "./init.ts";
 import { addKeys } from "./keys.ts";
 import { addRun } from "./run/command.ts";
 import { serve } from "./serve.ts";
+import { addTools } from "./tools/command.ts";
 
 /** Builds the command line. Parsing throws a `CommanderError` for wrong usage. */
 export function createProgram(endings: Endings): Command {
@@ -36,6 +37,7 @@ export function createProgram(endings: Endings): Command {
   addDoctor(program, endings);
   addImage(program, endings);
   addKeys(program, endings);
+  addTools(program, endings);
   return program;
 }
 
