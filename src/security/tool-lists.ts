@@ -5,7 +5,7 @@
  */
 
 import type { McpServerDefinition } from "../domain/mcp-server.ts";
-import { listsTool, matchesGlob } from "../domain/tool-pattern.ts";
+import { listsServer, listsTool, matchesGlob } from "../domain/tool-pattern.ts";
 import type { ToolNames } from "../domain/tool-pattern.ts";
 
 export interface ListedTool {
@@ -57,6 +57,4 @@ export function findListRefusal({ names, readOnly, server }: ListedTool, { allow
 
 /** Whether the key's and the request's lists can let through any tool of a server, whatever tools it has. */
 export const mayListServer = (words: readonly string[], allowed: ToolLists["allowed"]): boolean =>
-  allowed.every(
-    (patterns) => patterns?.some((pattern) => pattern === "*" || ["*", ...words].some((word) => pattern.startsWith(`${word}.`))) ?? true,
-  );
+  allowed.every((patterns) => listsServer(patterns, words));
