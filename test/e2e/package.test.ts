@@ -68,6 +68,33 @@ describe("Package", function () {
     assert.match(await readFile(path.join(folder, "app", "node_modules", "code-mode", manifest.exports["."].types), "utf8"), /startApp/);
   });
 
+  it("gives the parts for tools to programs that embed it, which call tools of a real server", async () => {
+    const program = `
+      import { MCPClientManager, SecurityManager, ToolFailure } from "code-mode";
+      const empty = new MCPClientManager({ fallbackToMock: true, securityEnabled: true, timeout: 30000 });
+      empty.start();
+      const unknown = await empty.callTool("memory", "read_graph").catch((error) => error instanceof ToolFailure && error.code);
+      await empty.close();
+      const transport = { kind: "stdio", command: process.execPath, args: [process.argv[1]], env: { MEMORY_FILE_PATH: process.argv[2] }, cwd: undefined };
+      const manager = new MCPClientManager({ servers: new Map([["memory", { transport }]]) });
+      manager.start();
+      const graph = await manager.callTool("memory", "read_graph");
+      const [{ state }] = manager.status();
+      await manager.close();
+      console.log(JSON.stringify({ unknown, graph, state, enabled: new SecurityManager().enabled }));
+    `;
+    const server = path.join(packageRoot, "node_modules/@modelcontextprotocol/server-memory/dist/index.js");
+    const { stdout } = await run(process.execPath, ["--input-type=module", "-e", program, server, path.join(folder, "memory.jsonl")], {
+      cwd: path.join(folder, "app"),
+    });
+    assert.deepEqual(JSON.parse(stdout), {
+      unknown: "TOOL_NOT_FOUND",
+      graph: { entities: [], relations: [] },
+      state: "connected",
+      enabled: true,
+    });
+  });
+
   it("holds no test, source or secret of the repository", async () => {
     const files = await readdir(path.join(folder, "app", "node_modules", "code-mode"), { recursive: true });
     const own = files.filter((file) => !file.startsWith("node_modules/"));
