@@ -7,7 +7,8 @@
 
 import { z } from "zod";
 
-export const MAX_TOOL_PATTERNS = 1024;
+/** Each is compared with each tool: more would let a request keep the service busy. */
+const MAX_TOOL_PATTERNS = 256;
 const MAX_PATTERN_CHARS = 256;
 
 /** One entry of a list that names tools of all servers. */
@@ -17,7 +18,9 @@ export const toolPatternSchema = z
   .refine((pattern) => pattern === "*" || /^[^.]+\../s.test(pattern), {
     error: 'is no pattern of tools: write "server.tool", "server.*" for all tools of a server, or "*" for all',
   });
-export const toolPatternsSchema = z.array(toolPatternSchema, { error: "expected a list of patterns of tools" }).max(MAX_TOOL_PATTERNS);
+export const toolPatternsSchema = z
+  .array(toolPatternSchema, { error: "expected a list of patterns of tools" })
+  .max(MAX_TOOL_PATTERNS, { error: `has more than ${MAX_TOOL_PATTERNS} patterns; a star stands for many tools` });
 
 /** The names under which patterns find a tool: those of its server, and its own. */
 export interface ToolNames {
