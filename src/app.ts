@@ -31,6 +31,7 @@ import { packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
 import type { HealthDeps } from "./observability/health.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
+import { readServers } from "./tool-servers.ts";
 
 export interface App {
   /** Where the service listens, as a URL. */
@@ -67,23 +68,26 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const keyRing = await KeyRing.open({ settings: config, logger });
   const refusal = refuseToListen(config.host, keyRing.keys !== undefined);
   if (refusal !== undefined) throw new StartupError([refusal]);
-  const load = async (): Promise<LoadedRuntimes["runtimes"]> => {
-    const { runtimes, warnings } = await loadRuntimes(config.runtimesFile);
-    for (const warning of warnings) logger.warn(warning);
-    return runtimes;
-  };
-  const runtimes = await load();
+  const runtimes = await readRuntimes(config, logger);
+  const definitions = await readServers(config, runtimes, logger);
 
-  const { admission, manager, sandboxes, servers } = await compose({ config, runtimes, logger }, cleanup);
+  const { admission, manager, sandboxes, servers } = await compose(
+    { config, runtimes, servers: definitions, connect: "background", logger },
+    cleanup,
+  );
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
   const reloadRuntimes = async (): Promise<void> => {
-    await sandboxes.replaceRuntimes(await load());
+    await sandboxes.replaceRuntimes(await readRuntimes(config, logger));
     manager.replaceRuntimes(sandboxes.runtimes);
   };
   const configuration = new Configuration({
     parts: [
       { name: "runtimes.json", reload: reloadRuntimes },
+      {
+        name: path.basename(config.mcpServersFile),
+        reload: async () => servers.replaceServers(await readServers(config, manager.runtimes, logger)),
+      },
       { name: path.basename(config.keysFile), reload: () => keyRing.reload() },
     ],
     logger,
@@ -141,6 +145,12 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   };
   let closing: Promise<void> | undefined;
   return { url, manager, reload: configuration.reload, close: () => (closing ??= close()) };
+}
+
+async function readRuntimes({ runtimesFile }: ServiceConfig, logger: Logger): Promise<LoadedRuntimes["runtimes"]> {
+  const { runtimes, warnings } = await loadRuntimes(runtimesFile);
+  for (const warning of warnings) logger.warn(warning);
+  return runtimes;
 }
 
 /** The open holes of the engine's parts, in one warning: what each means, and what its package mends, is for `code-mode doctor` to say. */

@@ -12,38 +12,49 @@ import { Admission } from "./execution/admission.ts";
 import { ExecutionService } from "./execution/execution-service.ts";
 import { ExecutionStore } from "./execution/execution-store.ts";
 import { RuntimeManager } from "./execution/runtime-manager.ts";
-import { NO_TOOL_ACCESS } from "./execution/tool-access.ts";
-import type { ToolServers } from "./execution/tool-access.ts";
 import type { CleanupStack } from "./lib/cleanup-stack.ts";
 import { packageRoot } from "./lib/package-info.ts";
+import type { MCPClientManager } from "./mcp/client-manager.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import { checkInputFiles } from "./sandbox/docker/workspace-folder.ts";
+import { openToolServers } from "./tool-servers.ts";
+import type { ServerDefinitions, ToolServersOptions } from "./tool-servers.ts";
 
 export interface Composition {
   readonly admission: Admission;
   readonly manager: RuntimeManager;
   readonly sandboxes: Sandboxes;
-  readonly servers: ToolServers;
+  readonly servers: MCPClientManager;
 }
 
 const STORE_LIMITS = { maxRecords: 1000, maxBytes: 64 * 2 ** 20 };
 
-/** Opens the sandboxes and the manager; what they acquire goes on `cleanup`. Throws a `StartupError` that says what to mend. */
+export interface ComposeOptions {
+  readonly config: ServiceConfig;
+  readonly runtimes: ReadonlyMap<string, RuntimeDefinition>;
+  readonly servers: ServerDefinitions;
+  /** When MCP servers are connected to. */
+  readonly connect: ToolServersOptions["connect"];
+  readonly logger: Logger;
+}
+
+/** Opens the sandboxes, the MCP servers and the manager; what they acquire goes on `cleanup`. Throws a `StartupError` that says what to mend. */
 export async function compose(
-  options: { readonly config: ServiceConfig; readonly runtimes: ReadonlyMap<string, RuntimeDefinition>; readonly logger: Logger },
+  { config, connect, logger, runtimes, servers: definitions }: ComposeOptions,
   cleanup: CleanupStack,
 ): Promise<Composition> {
-  const { config, logger, runtimes } = options;
   const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger }, cleanup);
+  // Closed after the executions, which may call them until they end.
+  const servers = openToolServers({ config, servers: definitions, connect, logger }, cleanup);
 
   const admission = new Admission(config);
   const manager = new RuntimeManager({
     runtimes: sandboxes.runtimes,
-    executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: NO_TOOL_ACCESS, logger }),
+    executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: servers, logger }),
     admission,
     store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
-    servers: NO_TOOL_ACCESS,
+    servers,
     logger,
     checkRequest: checkInputFiles,
   });
@@ -52,5 +63,5 @@ export async function compose(
       sandboxes.giveUp();
     }),
   );
-  return { admission, manager, sandboxes, servers: NO_TOOL_ACCESS };
+  return { admission, manager, sandboxes, servers };
 }

@@ -147,6 +147,12 @@ export class TestService {
     await writeFile(path.join(this.folder, "config", "runtimes.json"), text);
   }
 
+  /** Writes the file of the MCP servers: as an object, or as any text. */
+  async writeMcpServers(mcpServers: Readonly<Record<string, object>> | string): Promise<void> {
+    const text = typeof mcpServers === "string" ? mcpServers : JSON.stringify({ mcpServers });
+    await writeFile(path.join(this.folder, "config", "mcp-servers.json"), text);
+  }
+
   /** Has the service take the configuration as it is now. */
   reload(): Promise<ReloadOutcome> {
     return this.#app.reload();

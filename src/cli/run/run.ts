@@ -19,6 +19,7 @@ import { CleanupStack } from "../../lib/cleanup-stack.ts";
 import { StopSource } from "../../lib/stop-source.ts";
 import { createLogger } from "../../observability/logger.ts";
 import { checkInputFiles } from "../../sandbox/docker/workspace-folder.ts";
+import { readServers } from "../../tool-servers.ts";
 import { exitCodeOfSignal, watchStopSignals } from "../signals.ts";
 import type { StopSignals } from "../signals.ts";
 import { UsageError } from "../usage-error.ts";
@@ -155,7 +156,9 @@ async function execute(order: Order, signals: StopSignals): Promise<number> {
     },
   });
   try {
-    const { manager } = await compose({ config, runtimes: new Map([[runtime.name, runtime]]), logger }, cleanup);
+    const runtimes = new Map([[runtime.name, runtime]]);
+    const servers = await readServers(config, runtimes, logger);
+    const { manager } = await compose({ config, runtimes, servers, connect: "onCall", logger }, cleanup);
     const execution = await manager.execute(order.request, {
       caller: CALLER,
       signal: stop.signal,
