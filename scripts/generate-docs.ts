@@ -58,7 +58,7 @@ const WHEN: Readonly<Record<ErrorCode, string>> = {
   UNAUTHENTICATED: "The service has keys, and the request has none or a wrong one.",
   FORBIDDEN: "The `Host` or `Origin` header names another host, or the key lacks the scope, or may not use the runtime.",
   PERMISSION_WIDENING: "The request asks for more than its runtime grants. `details` names each entry.",
-  NOT_FOUND: "There is no such path, runtime or execution; or the execution belongs to another key.",
+  NOT_FOUND: "There is no such path, runtime, execution, server or tool; or it is not for this key.",
   METHOD_NOT_ALLOWED: "The path has no such method. The `Allow` header lists those it has.",
   PAYLOAD_TOO_LARGE: "The body is over `CODE_MODE_MAX_BODY_BYTES`.",
   UNSUPPORTED_MEDIA_TYPE: "The body is not declared as JSON, is compressed, or is not UTF-8.",

@@ -65,13 +65,12 @@ describe("MCP Integration: run with tools", function () {
   it("leaves the program the tools that --tool names, and tells with which setting it was refused another", async () => {
     const program = `
       const refused = await callTool("lab", "echo", { value: 1, second: 2 }).catch(({ code }) => code);
-      return { lab: typeof lab, functions: Object.keys(memory), refused, graph: await memory.read_graph() };`;
+      return { lab: typeof lab, refused, graph: await memory.read_graph() };`;
     const { code, stderr, stdout } = await run(program, "--tool", "memory.read_graph", "--json");
     assert.equal(code, 0, stderr);
     const { denials, result, toolCalls } = executionSchema.parse(JSON.parse(stdout));
     assert.deepEqual(result, {
       lab: "undefined",
-      functions: ["read_graph"],
       refused: "TOOL_DENIED",
       graph: { entities: [], relations: [] },
     });

@@ -87,6 +87,10 @@ describe("MCP Integration: the API of servers and tools", function () {
     assert.deepEqual(denied.map(({ name }) => name).sort(), ["delete_entities", "delete_observations", "delete_relations"]);
     for (const { setting } of denied) assert.match(setting ?? "", /memory\.tools\.deny/);
     assert.equal(((await json("/health")) as { status: string }).status, "degraded");
+    assert.deepEqual(
+      service.manager.getMCPStatus().map(({ name, state }) => [name, state]),
+      servers.map(({ name, state }) => [name, state]),
+    );
   });
 
   it("tells how each tool is called, and such a call is taken", async () => {
