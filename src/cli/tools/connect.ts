@@ -6,8 +6,9 @@ import { loadMcpServers } from "../../config/mcp-servers-file.ts";
 import type { McpServerDefinition } from "../../domain/mcp-server.ts";
 import { clipped } from "../../domain/shown-text.ts";
 import { CleanupStack } from "../../lib/cleanup-stack.ts";
-import { MCPClientManager } from "../../mcp/client-manager.ts";
+import type { MCPClientManager } from "../../mcp/client-manager.ts";
 import { createLogger } from "../../observability/logger.ts";
+import { openToolServers } from "../../tool-servers.ts";
 import { exitCodeOfSignal, watchStopSignals } from "../signals.ts";
 
 /** A server that `npx` starts may be downloaded first. */
@@ -50,15 +51,7 @@ export async function withServers(
   });
   const signals = watchStopSignals(options.exit);
   try {
-    const manager = new MCPClientManager({
-      fallbackToMock: false,
-      securityEnabled: config.toolChecks,
-      timeout: config.toolTimeoutMs,
-      servers,
-      logger,
-    });
-    cleanup.defer("end the connections to the servers", () => manager.close());
-    manager.start();
+    const manager = openToolServers({ config: { ...config, fallbackToMock: false }, servers, connect: "background", logger }, cleanup);
     await manager.settled(options.wait ?? DEFAULT_WAIT_MS, signals.aborted);
     const exitCode = signals.received === undefined ? await work({ manager, signal: signals.aborted }) : 0;
     return signals.received === undefined ? exitCode : exitCodeOfSignal(signals.received);
