@@ -11,12 +11,13 @@ export interface DoctorOptions {
   readonly json: boolean;
   readonly strict: boolean;
   readonly canary: boolean;
+  readonly servers: boolean;
 }
 
 /** What a shell adds to the number of the signal that ended a command. */
 const SIGNAL_EXIT_CODE = 128;
 
-export async function doctor({ canary, json, strict }: DoctorOptions): Promise<number> {
+export async function doctor({ canary, json, servers, strict }: DoctorOptions): Promise<number> {
   const signals: NodeJS.Signals[] = [];
   // A first signal waits for the canary, which is short, so that no container stays; a second one ends the process.
   for (const signal of ["SIGINT", "SIGTERM"] as const) {
@@ -24,7 +25,7 @@ export async function doctor({ canary, json, strict }: DoctorOptions): Promise<n
       signals.push(signal);
     });
   }
-  const report = await diagnose({ packageRoot, canary });
+  const report = await diagnose({ packageRoot, canary, servers });
   const [signal] = signals;
   if (signal !== undefined) return SIGNAL_EXIT_CODE + constants.signals[signal];
   const colour = process.stdout.isTTY && process.stdout.hasColors();

@@ -4,6 +4,7 @@ import { Command } from "commander";
 
 import { packageVersion } from "../lib/package-info.ts";
 import { doctor } from "./doctor.ts";
+import type { DoctorOptions } from "./doctor.ts";
 import type { Endings } from "./endings.ts";
 import { COMMON_EXIT_CODES, teach } from "./help.ts";
 import { buildImages, pruneImages } from "./image.ts";
@@ -91,12 +92,14 @@ function addDoctor(program: Command, { onExit }: Endings): void {
     .option("--json", "print one JSON object")
     .option("--strict", "exit with 1 for warnings too")
     .option("--no-canary", "start no sandbox")
-    .action(async (options: { json?: boolean; strict?: boolean; canary: boolean }) => {
-      onExit(await doctor({ json: options.json ?? false, strict: options.strict ?? false, canary: options.canary }));
+    .option("--servers", "connect to each enabled MCP server: its credentials, its tools")
+    .action(async ({ canary, json = false, servers = false, strict = false }: Partial<DoctorOptions> & Pick<DoctorOptions, "canary">) => {
+      onExit(await doctor({ json, strict, canary, servers }));
     });
   teach(command, {
     examples: [
       { command: "code-mode doctor", what: "print what was found, with remedies" },
+      { command: "code-mode doctor --servers", what: "see whether MCP servers can be reached, and which tools they have" },
       { command: "code-mode doctor --json --strict", what: "for scripts" },
     ],
     exitCodes: [

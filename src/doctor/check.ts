@@ -7,7 +7,7 @@ import { z } from "zod";
 import { StartupError } from "../domain/errors.ts";
 import { TimeoutError, within } from "../lib/deadline.ts";
 
-export const GROUPS = ["host", "engine", "images", "configuration", "sandbox"] as const;
+export const GROUPS = ["host", "engine", "images", "configuration", "servers", "sandbox"] as const;
 
 /** `info` is worth knowing and needs nothing; `warn` should be mended; with `fail` something will not work. */
 export const CHECK_STATUSES = ["ok", "info", "warn", "fail"] as const;

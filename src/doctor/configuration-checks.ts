@@ -15,6 +15,7 @@ import { failWith } from "./check.ts";
 import type { Check, Outcome } from "./check.ts";
 import type { Facts } from "./facts.ts";
 import { nearestPlace } from "./host-checks.ts";
+import { serversFileCheck } from "./server-checks.ts";
 import { judgeListening } from "./listening.ts";
 
 /** Reading a workspace of many files takes a while. */
@@ -37,6 +38,7 @@ export const configurationChecks = (facts: Facts, environmentProblems: readonly 
     title: "runtimes.json",
     run: async () => judgeRuntimesFile(await facts.runtimes.ask(), facts.config.runtimesFile),
   },
+  serversFileCheck(facts),
   { id: "configuration.available", title: "What can run", run: async () => judgeAvailable(await facts.runtimes.need()) },
   {
     id: "configuration.workspace",

@@ -12,6 +12,7 @@ import { hostChecks } from "./host-checks.ts";
 import { imageChecks } from "./image-checks.ts";
 import { reportOf } from "./report.ts";
 import type { Report } from "./report.ts";
+import { serversCheck } from "./server-checks.ts";
 import { sandboxCheck } from "./sandbox-check.ts";
 
 export interface DiagnoseOptions extends Omit<FactsOptions, "config"> {
@@ -19,13 +20,17 @@ export interface DiagnoseOptions extends Omit<FactsOptions, "config"> {
   readonly cwd?: string;
   /** Start a sandbox and look from inside. */
   readonly canary: boolean;
+  /** Connect to the MCP servers. Default: false. */
+  readonly servers?: boolean;
 }
 
 /** Runs every check. Throws nothing that a check could run into. */
 export async function diagnose(options: DiagnoseOptions): Promise<Report> {
   const checkedAt = new Date();
   const { config, problems } = examineEnvironment(options);
-  const checks = allChecks(gatherFacts({ ...options, config }), problems).filter(({ id }) => options.canary || !id.startsWith("sandbox."));
+  const checks = allChecks(gatherFacts({ ...options, config }), problems).filter(
+    ({ id }) => (options.canary || !id.startsWith("sandbox.")) && (options.servers === true || !id.startsWith("servers.")),
+  );
   return reportOf(packageVersion(), checkedAt, await runChecks(checks));
 }
 
@@ -35,5 +40,6 @@ export const allChecks = (facts: Facts, environmentProblems: readonly string[]):
   ...engineChecks(facts),
   ...imageChecks(facts),
   ...configurationChecks(facts, environmentProblems),
+  serversCheck(facts),
   sandboxCheck(facts),
 ];

@@ -5,6 +5,8 @@
 import type { ServiceConfig } from "../config/environment.ts";
 import { loadKeys } from "../config/keys.ts";
 import type { LoadedKeys } from "../config/keys.ts";
+import { loadMcpServers } from "../config/mcp-servers-file.ts";
+import type { LoadedMcpServers } from "../config/mcp-servers-file.ts";
 import { loadRuntimes } from "../config/runtimes-file.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
 import { imageKey } from "../domain/image-spec.ts";
@@ -40,6 +42,7 @@ export interface Facts {
   readonly packageRoot: string;
   readonly engine: Fact<EngineFacts>;
   readonly runtimes: Fact<LoadedRuntimes>;
+  readonly servers: Fact<LoadedMcpServers>;
   readonly keys: Fact<LoadedKeys>;
   readonly imagePrefix: string | undefined;
   /** The image of each runtime, each image once. */
@@ -52,6 +55,9 @@ export function gatherFacts({ config, imagePrefix, packageRoot }: FactsOptions):
   const connect = (): ReturnType<typeof connectEngine> => connectEngine(config.dockerHost);
   const engine = fact("no engine answers", async () => askFacts(connect()));
   const runtimes = fact("runtimes.json cannot be used", () => loadRuntimes(config.runtimesFile));
+  const servers = fact("mcp-servers.json cannot be used", () =>
+    loadMcpServers(config.mcpServersFile, { variable: config.variable, timeoutMs: config.toolTimeoutMs }),
+  );
   const keys = fact("the keys cannot be used", () => loadKeys(config));
   const images = fact("the images are not known", async () => {
     const [{ runtimes: defined }] = await Promise.all([runtimes.need(), engine.need()]);
@@ -61,7 +67,7 @@ export function gatherFacts({ config, imagePrefix, packageRoot }: FactsOptions):
     for (const spec of specs.values()) images.push({ spec, found: await findImage({ docker: connect(), ...selection, image: spec }) });
     return images;
   });
-  return { config, packageRoot, imagePrefix, connect, engine, runtimes, keys, images };
+  return { config, packageRoot, imagePrefix, connect, engine, runtimes, servers, keys, images };
 }
 
 function fact<T>(missing: string, find: () => Promise<T>): Fact<T> {

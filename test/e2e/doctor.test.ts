@@ -4,13 +4,14 @@ import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import type { ExecFileOptions } from "node:child_process";
 import { once } from "node:events";
-import { mkdir, readdir, rm } from "node:fs/promises";
+import { mkdir, readdir, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 
 import { reportSchema } from "../../src/doctor/report.ts";
 import { packageRoot, packageVersion } from "../../src/lib/package-info.ts";
 import { LABEL } from "../../src/sandbox/docker/labels.ts";
+import { everythingServer } from "../helpers/mcp-servers.ts";
 import { docker, eventually, makeTempFolder, writeSetUp } from "../helpers/service.ts";
 
 interface Ended {
@@ -89,6 +90,26 @@ describe("Doctor command", function () {
     const warned = { CODE_MODE_MAX_RUNNING: "10000" };
     assert.equal((await doctor(["doctor", "--no-canary"], warned)).code, 0);
     assert.equal((await doctor(["doctor", "--no-canary", "--strict"], warned)).code, 1);
+  });
+
+  it("tries the MCP servers when it is asked to, and exits with 1 when an enabled one is down", async () => {
+    const file = path.join(folder, "config", "mcp-servers.json");
+    try {
+      await writeFile(file, JSON.stringify({ mcpServers: { everything: everythingServer() } }));
+      const well = await doctor(["doctor", "--no-canary", "--servers"]);
+      assert.equal(well.code, 0, well.stdout);
+      assert.match(
+        well.stdout,
+        /\nservers\n {2}✓ MCP servers +1 of 1 enabled server is connected\n +everything \(.*\): connected, 13 tools: 13 for programs/,
+      );
+      await writeFile(file, JSON.stringify({ mcpServers: { gone: { command: "a-program-that-is-not-there" } } }));
+      assert.equal((await doctor(["doctor", "--no-canary"])).code, 0);
+      const down = await doctor(["doctor", "--no-canary", "--servers"]);
+      assert.equal(down.code, 1);
+      assert.match(down.stdout, /✗ MCP servers .*\n +gone: down: command not found: a-program-that-is-not-there/);
+    } finally {
+      await rm(file);
+    }
   });
 
   it("exits with 2 for wrong usage, as every command does, and with 0 for help and version", async () => {

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { readdir, rm, stat, writeFile } from "node:fs/promises";
+import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
 import { createServer } from "node:net";
 import type { AddressInfo, Server } from "node:net";
 import path from "node:path";
@@ -19,6 +19,7 @@ import type { Report } from "../../src/doctor/report.ts";
 import { packageRoot } from "../../src/lib/package-info.ts";
 import { LABEL } from "../../src/sandbox/docker/labels.ts";
 import { LAYERS } from "../../src/sandbox/layers.ts";
+import { everythingServer } from "../helpers/mcp-servers.ts";
 import { docker, eventually, makeTempFolder, TestService, writeSetUp } from "../helpers/service.ts";
 import type { ServiceOptions } from "../helpers/service.ts";
 
@@ -79,8 +80,53 @@ describe("Doctor", function () {
     assert.equal(new Set(advisories.map(({ id }) => id)).size, advisories.length);
   });
 
-  it("is left out on request: the canary", async () => {
-    assert.ok((await look()).checks.every(({ id }) => !id.startsWith("sandbox.")));
+  it("connects to the enabled MCP servers when it is asked to, says what each has, and leaves none", async () => {
+    const mcpServers = {
+      everything: { ...everythingServer(), env: { MARK: folder }, tools: { deny: ["get-env"] } },
+      off: { command: "a-program-that-is-not-there", enabled: false },
+    };
+    const report = await look({ mcpServers }, { servers: true });
+    const { details = [], found, status } = checkOf(report, "servers.connections");
+    assert.deepEqual([status, found], ["ok", "1 of 1 enabled server is connected"]);
+    assert.match(details.join("\n"), /^everything \(mcp-servers\/everything .*\): connected, 13 tools: 12 for programs, 1 denied\n/);
+    assert.ok(details.includes("everything: denied: get-env"));
+    assert.ok(details.includes("off: disabled: it is not enabled"), details.join("\n"));
+    assert.match(renderReport(report, { colour: false }), /\nservers\n {2}✓ MCP servers/);
+    assert.deepEqual(await processesWith(`MARK=${folder}`), []);
+    assert.ok(
+      (await processesWith(`PATH=${process.env["PATH"]}`)).includes(String(process.pid)),
+      "processes are found by their environment",
+    );
+  });
+
+  it("fails for an enabled MCP server that is down, says why, and shows no secret", async () => {
+    const mcpServers = {
+      gone: { command: "a-program-that-is-not-there" },
+      careless: { command: "sh", args: ["-c", "echo $TOKEN is wrong >&2; exit 3"], env: { TOKEN: "a-secret-of-mine" } },
+      lacking: { command: "node", env: { KEY: "${A_KEY_THAT_IS_NOT_SET}" } },
+    };
+    const report = await look({ mcpServers }, { servers: true });
+    assert.deepEqual(failuresOf(report), ["servers.connections"]);
+    const said = textOf(checkOf(report, "servers.connections"));
+    assert.match(said, /^0 of 3 enabled servers are connected /);
+    assert.match(said, /gone: down: command not found: a-program-that-is-not-there/);
+    assert.match(said, /careless: down: .*code 3.*\[redacted\] is wrong/);
+    assert.match(said, /lacking: down: mcp-servers\.json: mcpServers\.lacking\.env\.KEY: the variable A_KEY_THAT_IS_NOT_SET is not set/);
+    assert.ok(!JSON.stringify(report).includes("a-secret-of-mine"));
+    assert.equal(checkOf(report, "configuration.servers").status, "warn");
+  });
+
+  it("warns of an MCP server that is connected while what is behind it is not well", async () => {
+    const port = await closedPort();
+    const mcpServers = { everything: { ...everythingServer(), healthCheck: { url: `http://127.0.0.1:${port}/health` } } };
+    const report = await look({ mcpServers }, { servers: true });
+    assert.equal(checkOf(report, "servers.connections").status, "warn");
+    assert.match(textOf(checkOf(report, "servers.connections")), /everything \(.*\): degraded: .*health/);
+  });
+
+  it("is left out on request: the canary, and the MCP servers without one", async () => {
+    const { checks } = await look({ mcpServers: { gone: { command: "a-program-that-is-not-there" } } });
+    assert.ok(checks.every(({ id }) => !id.startsWith("sandbox.") && !id.startsWith("servers.")));
   });
 
   const only = (read: readonly string[]): Record<string, object> => ({ node: { permissions: { fileSystem: { read } } } });
@@ -96,6 +142,12 @@ describe("Doctor", function () {
       { runtimes: { node: { permissions: { network: { allowedHosts: ["example.com"] } } } } },
       "configuration.available",
       /allowedHosts: the network gateway/,
+    ],
+    [
+      "a setting of an MCP server that is misspelt",
+      { mcpServers: { automem: { command: "npx", Env: { KEY: "a-secret" } } } },
+      "configuration.servers",
+      /mcpServers\.automem\.Env: is no known setting; write env/,
     ],
     ["a readable path that is not there", { runtimes: only(["./nothing"]) }, "configuration.workspace", /nothing.*does not exist/],
     ["a FIFO in a readable path", { runtimes: only(["./data"]), prepare: addFifo }, "configuration.workspace", /a FIFO/],
@@ -211,6 +263,24 @@ describe("Doctor", function () {
     }
   });
 });
+
+/** Processes that have this in their environment. */
+async function processesWith(variable: string): Promise<string[]> {
+  const ids = (await readdir("/proc")).filter((name) => /^\d+$/.test(name));
+  const environments = await Promise.all(
+    ids.map(async (id) => [id, await readFile(`/proc/${id}/environ`, "utf8").catch(() => "")] as const),
+  );
+  return environments.filter(([, text]) => text.split("\0").includes(variable)).map(([id]) => id);
+}
+
+/** A port of loopback on which nobody listens. */
+async function closedPort(): Promise<number> {
+  const listener = createServer().listen(0, "127.0.0.1");
+  await once(listener, "listening");
+  const { port } = listener.address() as AddressInfo;
+  await new Promise((resolve) => listener.close(resolve));
+  return port;
+}
 
 /** Puts a FIFO where programs read. */
 async function addFifo(workspace: string): Promise<void> {
