@@ -13,6 +13,7 @@ export interface CallLedgerDeps {
   readonly auditArguments: boolean;
 }
 
+const UNKNOWN_TOOL = "(unknown)";
 /** Lines about calls that did not go well: so many at once, and in each interval. */
 const LINES = { count: 50, everyMs: 10_000 };
 
@@ -33,13 +34,14 @@ export class CallLedger {
       durationMs: Math.round(call.elapsedMs * 100) / 100,
       ...(failure === undefined ? {} : { errorCode: failure.code }),
     };
-    call.server?.counters.add(call.tool?.name ?? "(unknown)", {
+    // Words of programs that are no tools are theirs to choose: they are counted together.
+    call.server?.counters.add(call.tool?.known === true ? call.tool.name : UNKNOWN_TOOL, {
       outcome: end.outcome,
       errorCode: failure?.code,
       serverMs: call.sentAt === undefined ? undefined : performance.now() - call.sentAt,
     });
     this.#audit(call, record);
-    this.#log(call, record, failure?.message);
+    this.#log(call, record, failure?.setting);
     return record;
   }
 
@@ -61,7 +63,8 @@ export class CallLedger {
     });
   }
 
-  #log({ origin, request, resultBytes }: Call, record: ToolCallRecord, message: string | undefined): void {
+  /** Without the failure's message, which may say what the arguments or the result were. */
+  #log({ origin, request, resultBytes }: Call, record: ToolCallRecord, setting: string | undefined): void {
     const { logger } = this.#deps;
     if (logger === undefined) return;
     const line = { executionId: origin.executionId, who: origin.who, ...record, requestBytes: request.sizeBytes, resultBytes };
@@ -78,8 +81,8 @@ export class CallLedger {
     const { left } = this.#lines;
     this.#lines.written += 1;
     this.#lines.left = 0;
-    const details = { ...line, ...(left > 0 ? { linesLeftOut: left } : {}) };
+    const details = { ...line, ...(setting === undefined ? {} : { setting }), ...(left > 0 ? { linesLeftOut: left } : {}) };
     if (record.outcome === "fallback") logger.warn(details, "tool call answered with its mock: the server cannot be reached");
-    else logger.info({ ...details, reason: message }, record.outcome === "denied" ? "tool call refused" : "tool call failed");
+    else logger.info(details, record.outcome === "denied" ? "tool call refused" : "tool call failed");
   }
 }

@@ -46,7 +46,7 @@ export class Call {
   get target(): { readonly server: string; readonly tool: string } {
     return {
       server: this.server?.name ?? clipped(this.request.server, MAX_NAME_CHARS),
-      tool: this.tool?.name ?? clipped(this.request.tool, MAX_NAME_CHARS),
+      tool: this.tool?.known === true ? this.tool.name : clipped(this.request.tool, MAX_NAME_CHARS),
     };
   }
 

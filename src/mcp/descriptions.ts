@@ -11,7 +11,7 @@ export function statusOf(server: ManagedServer, directory: ServerDirectory): Ser
   const { connectedAt, lastError, latencyMs, nextRetryAt, retries, serverInfo, state, transport } = server.connection.status();
   const reason = state === "connected" ? undefined : (lastError ?? (state === "disabled" ? "it is not enabled" : undefined));
   const tools = [...(catalogue?.tools.values() ?? [])].map((definition) => {
-    const setting = directory.listThatDenies(server, { name: definition.name, definition }, []);
+    const setting = directory.listThatDenies(server, { name: definition.name, definition, known: true }, []);
     return { name: definition.name, allowed: setting === undefined, ...(setting === undefined ? {} : { setting }) };
   });
   const { collisions, lostAliases } = server.names;
@@ -45,7 +45,7 @@ export function describeTools(
   return [...(server.connection.catalogue?.tools.values() ?? [])].map((definition) => {
     const { annotations, description, inputSchema, name, outputSchema, title } = definition;
     const { aliases, arguments: orders } = server.definition;
-    const setting = directory.listThatDenies(server, { name, definition }, allowed);
+    const setting = directory.listThatDenies(server, { name, definition, known: true }, allowed);
     const functions = namespace === undefined ? [] : names.identifiersFor(name);
     const order = Object.hasOwn(orders, name) ? orders[name] : undefined;
     return {

@@ -26,6 +26,8 @@ export interface FoundTool {
   readonly name: string;
   /** `undefined` as long as the server has told of none. */
   readonly definition: ToolDefinition | undefined;
+  /** False for a word that may be a tool's: the server has told of none, and the configuration does not speak of it. */
+  readonly known: boolean;
 }
 
 /** What of a definition the connection goes by: as long as these stay, it can too. */
@@ -51,6 +53,10 @@ export class ManagedServer {
   readonly name: string;
   readonly counters = new ServerCounters();
   readonly #connect: Connect;
+  /** As the configuration has it. */
+  #configured: McpServerDefinition;
+  /** What an operator made of `enabled` since. */
+  #override: boolean | undefined;
   #definition: McpServerDefinition;
   #connection: Connection;
   #names: { readonly of: Catalogue | undefined; readonly by: McpServerDefinition; readonly names: Names } | undefined;
@@ -61,6 +67,7 @@ export class ManagedServer {
 
   constructor(definition: McpServerDefinition, connect: Connect) {
     this.name = definition.name;
+    this.#configured = definition;
     this.#definition = definition;
     this.#connect = connect;
     this.#connection = connect(definition);
@@ -89,8 +96,8 @@ export class ManagedServer {
   find(word: string): FoundTool | undefined {
     const { catalogue } = this.#connection;
     const name = this.names.resolve(word);
-    if (name === undefined) return catalogue === undefined ? { name: word, definition: undefined } : undefined;
-    return { name, definition: catalogue?.tools.get(name) };
+    if (name === undefined) return catalogue === undefined ? { name: word, definition: undefined, known: false } : undefined;
+    return { name, definition: catalogue?.tools.get(name), known: true };
   }
 
   /** A tool as lists look at it. `words`: what stands for the server. */
@@ -126,18 +133,15 @@ export class ManagedServer {
   /** Takes another definition of the same name. Resolves when nothing is left of a connection that had to go. */
   async update(definition: McpServerDefinition): Promise<void> {
     await this.#change(() => {
-      const stays = isDeepStrictEqual(connectionParts(definition), connectionParts(this.#definition));
-      this.#definition = definition;
-      return stays;
+      if (definition.enabled !== this.#configured.enabled) this.#override = undefined;
+      this.#configured = definition;
     });
   }
 
-  /** Turns the server on or off until the configuration changes it. */
+  /** Turns the server on or off, until the configuration says something else of that. */
   async setEnabled(enabled: boolean): Promise<void> {
     await this.#change(() => {
-      const stays = enabled === this.#definition.enabled;
-      if (!stays) this.#definition = { ...this.#definition, enabled };
-      return stays;
+      this.#override = enabled;
     });
   }
 
@@ -147,15 +151,8 @@ export class ManagedServer {
     await this.#connection.close();
   }
 
-  /** Makes a change, which says whether the connection can stay. */
-  async #change(apply: () => boolean): Promise<void> {
-    const before = this.#changing ?? Promise.resolve();
-    const change = before.then(async () => {
-      if (this.#closed || apply()) return;
-      const last = this.#connection;
-      this.#connection = this.#connect(this.#definition);
-      await last.close();
-    });
+  async #change(apply: () => void): Promise<void> {
+    const change = (this.#changing ?? Promise.resolve()).then(() => this.#make(apply));
     this.#changing = change;
     try {
       await change;
@@ -165,6 +162,19 @@ export class ManagedServer {
         if (this.#started) this.start();
       }
     }
+  }
+
+  /** Makes a change, and has another connection where this one does not fit any more. */
+  async #make(apply: () => void): Promise<void> {
+    apply();
+    const before = this.#definition;
+    const definition = { ...this.#configured, enabled: this.#override ?? this.#configured.enabled };
+    if (isDeepStrictEqual(definition, before)) return;
+    this.#definition = definition;
+    if (this.#closed || isDeepStrictEqual(connectionParts(definition), connectionParts(before))) return;
+    const last = this.#connection;
+    this.#connection = this.#connect(definition);
+    await last.close();
   }
 }
 

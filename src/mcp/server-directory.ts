@@ -1,8 +1,8 @@
 /** The servers that there are, in the order of the configuration, and which of them a program's word stands for. */
 
 import type { ToolNamespace } from "../domain/tool-call.ts";
+import { listsServer } from "../domain/tool-pattern.ts";
 import type { SecurityManager } from "../security/security-manager.ts";
-import { mayListServer } from "../security/tool-lists.ts";
 import type { ListedTool } from "../security/tool-lists.ts";
 import { NOT_FOR_SERVERS } from "./identifiers.ts";
 import type { FoundTool, ManagedServer } from "./managed-server.ts";
@@ -59,7 +59,8 @@ export class ServerDirectory {
       if (namespace === undefined) return [];
       const functions = this.callable(server, allowed).flatMap((name) => server.names.identifiersFor(name));
       // One that has not told of its tools yet may have some.
-      const mayHaveMore = server.connection.catalogue === undefined && mayListServer(this.#names.wordsFor(server.name), allowed);
+      const mayHaveMore =
+        server.connection.catalogue === undefined && allowed.every((patterns) => listsServer(patterns, this.#names.wordsFor(server.name)));
       return functions.length === 0 && !mayHaveMore ? [] : [{ server: server.name, namespace, functions }];
     });
   }
@@ -68,7 +69,7 @@ export class ServerDirectory {
   callable(server: ManagedServer, allowed: AllowedLists): string[] {
     const { catalogue } = server.connection;
     return server.names.all.filter((name) => {
-      const tool = { name, definition: catalogue?.tools.get(name) };
+      const tool = { name, definition: catalogue?.tools.get(name), known: true };
       return this.listThatDenies(server, tool, allowed) === undefined;
     });
   }

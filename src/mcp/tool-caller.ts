@@ -130,7 +130,8 @@ export class ToolCaller {
   #checkedArguments(call: Call, server: ManagedServer): JsonObject {
     const { security } = this.#deps;
     const { definition } = server;
-    const { name, definition: tool } = call.tool ?? { name: call.request.tool, definition: undefined };
+    const tool = call.tool?.definition;
+    const name = call.target.tool;
     const schema = tool?.inputSchema;
     const order = Object.hasOwn(definition.arguments, name) ? definition.arguments[name] : undefined;
     const value = nameArguments(call.request.arguments, { order, schema });
@@ -166,7 +167,8 @@ export class ToolCaller {
   /** What comes of a call of a server that cannot be reached: nothing was sent. */
   #withoutServer(call: Call, server: ManagedServer, cause?: ToolFailure): CallEnd {
     const { definition } = server;
-    const { name, definition: tool } = call.tool ?? { name: call.request.tool, definition: undefined };
+    const tool = call.tool?.definition;
+    const name = call.target.tool;
     if (definition.enabled && this.#deps.fallbackToMock) {
       const value = fallbackOf(definition, name);
       if (value !== undefined) {

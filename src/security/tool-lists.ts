@@ -5,7 +5,7 @@
  */
 
 import type { McpServerDefinition } from "../domain/mcp-server.ts";
-import { listsServer, listsTool, matchesGlob } from "../domain/tool-pattern.ts";
+import { listsTool, matchesGlob } from "../domain/tool-pattern.ts";
 import type { ToolNames } from "../domain/tool-pattern.ts";
 
 export interface ListedTool {
@@ -54,7 +54,3 @@ export function findListRefusal({ names, readOnly, server }: ListedTool, { allow
   const index = allowed.findIndex((patterns) => !listsTool(patterns, names));
   return index < 0 ? undefined : (CALLERS_LISTS[index] ?? CALLERS_LISTS[1]);
 }
-
-/** Whether the key's and the request's lists can let through any tool of a server, whatever tools it has. */
-export const mayListServer = (words: readonly string[], allowed: ToolLists["allowed"]): boolean =>
-  allowed.every((patterns) => listsServer(patterns, words));
