@@ -8,8 +8,9 @@ import { signatureOf } from "./signatures.ts";
 
 export function statusOf(server: ManagedServer, directory: ServerDirectory): ServerStatus {
   const { catalogue } = server.connection;
-  const { connectedAt, lastError, latencyMs, nextRetryAt, retries, serverInfo, state, transport } = server.connection.status();
-  const reason = state === "connected" ? undefined : (lastError ?? (state === "disabled" ? "it is not enabled" : undefined));
+  const connection = server.connection.status();
+  const { connectedAt, lastError, latencyMs, nextRetryAt, retries, serverInfo, state, transport } = connection;
+  const reason = connection.reason ?? (state === "disabled" ? "it is not enabled" : undefined);
   const tools = [...(catalogue?.tools.values() ?? [])].map((definition) => {
     const setting = directory.listThatDenies(server, { name: definition.name, definition, known: true }, []);
     return { name: definition.name, allowed: setting === undefined, ...(setting === undefined ? {} : { setting }) };

@@ -4,23 +4,29 @@
  * Exact: a place is reserved before a call waits for anything, and its time is that at which the call is sent. So whatever minute one
  * looks at, no more were sent in it.
  *
- * Fair: whoever is alone can use all. One who is refused has a claim from then on, to its part of the window: what the window holds,
- * divided among all who have claims. Places that become free are kept for claims that are not met, before anybody gets more than its
- * part. So one that asks again and again keeps nobody else out, and one that asks once a minute gets its turn. A claim ends when its
- * part is reached, when it was not repeated for two minutes, or with the one who has it.
+ * Fair: whoever is alone can use all. One who is refused has a claim from then on: nobody gets further ahead of it while there are
+ * places only for some, and among equals the oldest claim comes first. So one that asks again and again keeps nobody else out, and one
+ * that asks once gets its turn when it was told to come back. A claim ends when it was not repeated for so long that who has it does not
+ * come back, or is gone.
  */
 
 const WINDOW_MS = 60_000;
-/** How long a refused one can stay away: long enough to come back when it was told to. */
-const CLAIM_MS = 2 * WINDOW_MS;
+/** A refused one is told to come back within a minute. */
+const CLAIM_MS = 1.25 * WINDOW_MS;
 /** Claims beyond these are not kept: whoever makes them competes with all others. */
-const MAX_CLAIMS = 1024;
+const MAX_CLAIMS = 256;
 
 export interface Reservation {
   /** The call goes out now. */
   sent(): void;
   /** The call does not go out; after {@link sent} this does nothing. */
   release(): void;
+}
+
+interface Claim {
+  /** The lower, the older: when it was made, or last served. */
+  readonly turn: number;
+  readonly until: number;
 }
 
 export type RateDecision = { readonly reservation: Reservation } | { readonly retryAfterMs: number };
@@ -32,10 +38,10 @@ export class RateWindow {
   #stamps: { readonly at: number; readonly party: string }[] = [];
   #first = 0;
   #reserved = 0;
+  #turn = 0;
   /** What each party has of the window, reservations included. */
   readonly #used = new Map<string, number>();
-  /** Until when a claim holds. */
-  readonly #claims = new Map<string, number>();
+  readonly #claims = new Map<string, Claim>();
 
   constructor(limit: number, now: () => number) {
     this.limit = limit;
@@ -51,17 +57,17 @@ export class RateWindow {
   reserve(party: string): RateDecision {
     const now = this.#now();
     this.#forgetOld(now);
-    const own = this.#used.get(party) ?? 0;
-    const part = this.#partOf(party);
     const free = this.limit - this.#taken;
-    const kept = own < part ? 0 : this.#keptFromOthersThan(party, part);
+    const kept = this.#keptFrom(party);
     if (free > kept) {
       this.#reserved += 1;
       this.#count(party, 1);
-      if (own + 1 >= part) this.#claims.delete(party);
+      const claim = this.#claims.get(party);
+      if (claim !== undefined) this.#claims.set(party, { ...claim, turn: ++this.#turn });
       return { reservation: this.#reservation(party) };
     }
-    if (this.#claims.delete(party) || this.#claims.size < MAX_CLAIMS) this.#claims.set(party, now + CLAIM_MS);
+    const turn = this.#claims.get(party)?.turn ?? ++this.#turn;
+    if (this.#claims.has(party) || this.#claims.size < MAX_CLAIMS) this.#claims.set(party, { turn, until: now + CLAIM_MS });
     // So many of the oldest must be a minute old first; those that are not sent yet have no age.
     const last = this.#stamps[this.#first + kept - free];
     return { retryAfterMs: last === undefined ? WINDOW_MS : Math.max(1, Math.ceil(last.at + WINDOW_MS - now)) };
@@ -76,14 +82,13 @@ export class RateWindow {
     return this.#stamps.length - this.#first + this.#reserved;
   }
 
-  #partOf(party: string): number {
-    const parties = this.#claims.size + (this.#claims.has(party) ? 0 : 1);
-    return Math.max(1, Math.floor(this.limit / parties));
-  }
-
-  #keptFromOthersThan(party: string, part: number): number {
+  /** What others are to have first: as many as this one has, and one more where their claim is the older one. */
+  #keptFrom(party: string): number {
+    const own = this.#used.get(party) ?? 0;
+    const turn = this.#claims.get(party)?.turn ?? Infinity;
     let kept = 0;
-    for (const other of this.#claims.keys()) if (other !== party) kept += Math.max(0, part - (this.#used.get(other) ?? 0));
+    for (const [other, claim] of this.#claims)
+      if (other !== party) kept += Math.max(0, own + (claim.turn < turn ? 1 : 0) - (this.#used.get(other) ?? 0));
     return kept;
   }
 
@@ -121,10 +126,6 @@ export class RateWindow {
       this.#stamps = this.#stamps.slice(this.#first);
       this.#first = 0;
     }
-    for (const [party, until] of this.#claims) {
-      // In the order in which they were made, since each repetition puts a claim at the end.
-      if (until > now) break;
-      this.#claims.delete(party);
-    }
+    for (const [party, { until }] of this.#claims) if (until <= now) this.#claims.delete(party);
   }
 }
