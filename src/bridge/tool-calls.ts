@@ -97,13 +97,18 @@ export class ToolCalls {
    * {@link FrameError} for what no runner sends.
    */
   message({ id, method, params, sizeBytes }: RunnerMessage): Promise<void> | undefined {
-    if (this.#isAborted()) return undefined;
+    if (this.isOver) return undefined;
     const paid = this.#bytes.take(sizeBytes);
     if (paid.kind === "spent") throw new FrameError("the sandbox sent more to tools than an execution may");
     const pauseMs = paid.kind === "pause" ? paid.forMs : 0;
     if (method === "tool.call" && id !== undefined) return this.#call(id, params, pauseMs);
     if (method === "tool.cancel" && id === undefined) return this.#cancel(params, pauseMs);
     throw new FrameError(`the sandbox sent ${JSON.stringify(method)} in the wrong form`);
+  }
+
+  /** Nothing is answered any more. */
+  get isOver(): boolean {
+    return this.#stop.signal.aborted;
   }
 
   /** The runner reads again. */
@@ -114,7 +119,7 @@ export class ToolCalls {
   /** Waits for the calls that are left, `graceMs` at most, then aborts what is not answered. Never rejects. */
   async settle(graceMs: number): Promise<void> {
     const answered = async (): Promise<void> => {
-      while (this.#calls.size > 0 && !this.#isAborted()) await this.#nextEnd();
+      while (this.#calls.size > 0 && !this.isOver) await this.#nextEnd();
     };
     await within(answered(), graceMs, "the rest of the tool calls").catch(() => undefined);
     this.abort();
@@ -122,7 +127,7 @@ export class ToolCalls {
 
   /** Aborts all calls; nothing more is answered. Those that waited go to the port all the same: it says what became of them. Idempotent. */
   abort(): void {
-    if (this.#isAborted()) return;
+    if (this.isOver) return;
     this.#stop.abort();
     for (const call of this.#calls.values()) this.#abortCall(call);
     this.#announceEnd();
@@ -202,7 +207,7 @@ export class ToolCalls {
     call.progress?.close();
     this.#calls.delete(call.id);
     this.#heldBytes -= call.heldBytes;
-    if (!this.#isAborted()) this.#answer(call, answer);
+    if (!this.isOver) this.#answer(call, answer);
     this.#beginWaiting();
     this.#announceEnd();
   }
@@ -230,12 +235,8 @@ export class ToolCalls {
     if (pauseMs === 0 && this.#hasRoom()) return undefined;
     return (async () => {
       if (pauseMs > 0) await sleep(pauseMs, undefined, { signal: this.#stop.signal }).catch(() => undefined);
-      while (!this.#hasRoom() && !this.#isAborted()) await this.#nextEnd();
+      while (!this.#hasRoom() && !this.isOver) await this.#nextEnd();
     })();
-  }
-
-  #isAborted(): boolean {
-    return this.#stop.signal.aborted;
   }
 
   #hasRoom(): boolean {

@@ -18,7 +18,7 @@ export class ToolError extends Error {
   readonly code: ToolErrorCode;
   readonly server: string;
   readonly tool: string;
-  readonly data?: unknown;
+  declare readonly data?: unknown;
 
   static {
     // As with Node's own errors: on the prototype, where printing an error does not show it again.

@@ -72,6 +72,7 @@ export class DockerSandbox implements Sandbox {
     });
     const calls = new ToolCalls({ port: host.tools, connection });
     inbox.expectToolCalls(calls);
+    void this.#abortWhenDead(calls);
     try {
       await this.#deliver(program, host);
       const first = await Promise.race([stopped, inbox.finished, inbox.closed]);
@@ -83,9 +84,9 @@ export class DockerSandbox implements Sandbox {
 
       const parsed = finishedSchema.safeParse(first.params);
       if (!parsed.success) return await this.#violated("the sandbox sent a result of the wrong form");
+      host.tools.programEnded();
       // The cgroup is gone once the runner has exited, which it does only after it was told to.
       const usage = await readCgroupUsage(container.id);
-      host.tools.programEnded();
       await Promise.race([calls.settle(UNAWAITED_GRACE_MS), stopped, inbox.closed]);
       return await this.#finish({ finished: parsed.data, program, usage }, stopped);
     } finally {
@@ -93,6 +94,14 @@ export class DockerSandbox implements Sandbox {
       connection.close();
       attach.finish();
     }
+  }
+
+  /** Reading may wait for calls to end, and would notice only then that the program is gone. The engine knows it before. */
+  async #abortWhenDead(calls: ToolCalls): Promise<void> {
+    await this.#deps.attach.ended;
+    // A program can close its streams and live on.
+    if (!calls.isOver) await this.#deps.container.wait().catch(() => undefined);
+    calls.abort();
   }
 
   async #deliver(program: Program, { output, tools }: ProgramHost): Promise<void> {
