@@ -14,7 +14,15 @@ import { ArchiveReader } from "../../src/bridge/archive-reader.ts";
 import { encodeFrame, FrameDecoder, FrameError } from "../../src/bridge/frames.ts";
 import type { Frame } from "../../src/bridge/frames.ts";
 import { parseUntrustedJson } from "../../src/bridge/json.ts";
-import { archivedSchema, finishedSchema, inspectResultSchema, readySchema } from "../../src/bridge/protocol.ts";
+import {
+  archivedSchema,
+  finishedSchema,
+  inspectResultSchema,
+  readySchema,
+  toolArgumentsSchema,
+  toolCallParamsSchema,
+  toolCancelParamsSchema,
+} from "../../src/bridge/protocol.ts";
 import { PersistReader } from "../../src/bridge/persist-reader.ts";
 import { RunnerConnection } from "../../src/bridge/runner-connection.ts";
 import { EventLog } from "../../src/execution/event-log.ts";
@@ -26,6 +34,7 @@ import { AttachStream } from "../../src/sandbox/docker/attach-stream.ts";
 import { ARCHIVE_END, fileHeader, folderHeader, paddingBytes } from "../../sandbox-image/runner/archive-writer.ts";
 import { cut } from "./target.ts";
 import type { FuzzTarget } from "./target.ts";
+import { toolCalls } from "./tool-calls-target.ts";
 
 const MAX_PAYLOAD_BYTES = 3000;
 const bytes = (maxLength: number): fc.Arbitrary<Buffer> => fc.uint8Array({ maxLength }).map((array) => Buffer.from(array));
@@ -44,9 +53,10 @@ function framesIn(input: Buffer): { frames: Frame[]; fails: boolean } {
   return { frames, fails: false };
 }
 
-const method = fc.constantFrom("ready", "finished", "archived", "constructor", "__proto__", "x");
+const method = fc.constantFrom("ready", "finished", "archived", "tool.call", "tool.cancel", "constructor", "__proto__", "x");
 const rpc = fc.oneof(
   fc.record({ jsonrpc: fc.constant("2.0"), method, params: fc.jsonValue() }),
+  fc.record({ jsonrpc: fc.constant("2.0"), id: fc.oneof(fc.nat(3), fc.jsonValue()), method, params: fc.jsonValue() }),
   fc.record({ jsonrpc: fc.constant("2.0"), id: fc.oneof(fc.nat(3), fc.jsonValue()), result: fc.jsonValue() }),
   fc.jsonValue(),
 );
@@ -164,6 +174,17 @@ const messages: FuzzTarget = {
         skipped: fc.array(fc.record({ path: fc.string(), sizeBytes: fc.double(), reason: fc.constantFrom("not_a_file", "x") })),
       }),
       fc.record({
+        server: fc.string(),
+        tool: fc.string(),
+        arguments: fc.json(),
+        timeoutMs: fc.option(fc.integer()),
+        progress: fc.boolean(),
+      }),
+      fc.record(
+        { positional: fc.array(fc.array(fc.jsonValue(), { maxLength: 2 })), named: fc.option(fc.jsonValue()) },
+        { requiredKeys: [] },
+      ),
+      fc.record({
         identities: fc.array(fc.oneof(fc.record({ device: fc.string(), inode: fc.string() }), fc.record({ error: fc.string() }))),
       }),
       fc.jsonValue(),
@@ -181,7 +202,8 @@ const messages: FuzzTarget = {
     const text = JSON.stringify(value);
     assert.equal(exceededCap(Buffer.from(text), { depth: 128, parts: Number.POSITIVE_INFINITY }), undefined);
     assert.equal([...jsonPieces(value)].join(""), text);
-    for (const schema of [readySchema, inspectResultSchema, finishedSchema, archivedSchema]) schema.safeParse(value);
+    const ofTools = [toolCallParamsSchema, toolArgumentsSchema, toolCancelParamsSchema];
+    for (const schema of [readySchema, inspectResultSchema, finishedSchema, archivedSchema, ...ofTools]) schema.safeParse(value);
     assert.deepEqual(Object.keys(Object.prototype), []);
   },
 };
@@ -408,4 +430,4 @@ const persist: FuzzTarget = {
   },
 };
 
-export const WIRE_TARGETS: readonly FuzzTarget[] = [frames, connection, messages, output, attach, archive, persist];
+export const WIRE_TARGETS: readonly FuzzTarget[] = [frames, connection, messages, toolCalls, output, attach, archive, persist];

@@ -171,6 +171,49 @@ describe("runner-connection: a sandbox's socket", () => {
   });
 
   describe("requests and notifications", () => {
+    it("of the peer come with their size, a request with its id; what is read after one waits until it is taken", async () => {
+      await open();
+      const seen: RunnerMessage[] = [];
+      let release: () => void = () => undefined;
+      events.onMessage = (one) => {
+        seen.push(one);
+        return one.id === undefined ? undefined : new Promise((resolve) => (release = resolve));
+      };
+      const request = encodeMessage({ jsonrpc: "2.0", id: 3, method: "ask", params: {} });
+      peer.write(Buffer.concat([message(0), request, message(1)]));
+      await eventually(() => seen.length === 2, "the request");
+      await nextTurn();
+      assert.equal(seen.length, 2);
+      release();
+      await eventually(() => seen.length === 3, "what came after it");
+      assert.deepEqual([seen[0]?.id, seen[1]?.id, seen[1]?.sizeBytes], [undefined, 3, request.byteLength - 5]);
+    });
+
+    it("of the peer are answered; it is told when answers that waited are read", async () => {
+      await open();
+      peer.pause();
+      connection.respond(3, "x".repeat(900_000));
+      assert.ok(connection.unsentBytes > 300_000);
+      assert.throws(() => {
+        connection.respond(4, 1n);
+      }, TypeError);
+      assert.equal(events.drains, 0);
+      assert.deepEqual(await received(), { jsonrpc: "2.0", id: 3, result: "x".repeat(900_000) });
+      await eventually(() => events.drains === 1, "the drain");
+      assert.equal(connection.unsentBytes, 0);
+      connection.close();
+      connection.respond(5, "to nobody");
+    });
+
+    for (const id of [-1, 1.5, "1", null, 2 ** 53]) {
+      it(`with the id ${JSON.stringify(id)} are none`, async () => {
+        await open();
+        peer.write(encodeMessage({ jsonrpc: "2.0", id, method: "ask", params: {} }));
+        assert.match((await ended()) ?? "", /a message that is none/);
+        assert.deepEqual(events.messages, []);
+      });
+    }
+
     const received = async (): Promise<unknown> => {
       const decoder = new FrameDecoder({ maxPayloadBytes: 1_000_000 });
       for (;;) {

@@ -62,6 +62,57 @@ describe("runner-inbox: the order of what a runner says", () => {
     });
   }
 
+  describe("calls of tools", () => {
+    const withTools = (): ReturnType<typeof inboxWith> & { told: string[] } => {
+      const told: string[] = [];
+      const made = inboxWith();
+      made.inbox.expectToolCalls({
+        message: ({ method }) => {
+          told.push(method);
+          return undefined;
+        },
+        drained: () => {
+          told.push("drained");
+        },
+        abort: () => {
+          told.push("abort");
+        },
+      });
+      return { ...made, told };
+    };
+
+    it("may come between ready and the result, any number of them, and end with the connection", () => {
+      const { inbox, told, violations } = withTools();
+      tell(inbox, "ready", null);
+      for (const id of [1, 2]) tell(inbox, "tool.call", null, id);
+      tell(inbox, "tool.cancel", null);
+      inbox.drained();
+      tell(inbox, "finished", null);
+      inbox.ended(undefined);
+      assert.deepEqual([told, violations], [["tool.call", "tool.call", "tool.cancel", "drained", "abort"], []]);
+    });
+
+    for (const [title, before, tools] of [
+      ["before ready", [], true],
+      ["after the result", ["ready", "finished"], true],
+      ["before the program is delivered", ["ready"], false],
+    ] as const) {
+      it(`${title} are a violation`, () => {
+        const { inbox, told, violations } = tools ? withTools() : { ...inboxWith(), told: [] };
+        for (const method of before) tell(inbox, method, null);
+        tell(inbox, "tool.call", null, 1);
+        assert.deepEqual([told, violations], [[], ['the sandbox sent "tool.call" where it must not']]);
+      });
+    }
+
+    it("no other message is a request", () => {
+      const { inbox, violations } = withTools();
+      tell(inbox, "ready", null);
+      tell(inbox, "finished", null, 1);
+      assert.deepEqual(violations, ['the sandbox sent "finished" where it must not']);
+    });
+  });
+
   it("files that were not asked for, or come after the archive's end, are a violation", () => {
     const { inbox, violations } = inboxWith();
     tell(inbox, "ready", null);
