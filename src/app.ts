@@ -31,7 +31,7 @@ import { packageVersion } from "./lib/package-info.ts";
 import { Health } from "./observability/health.ts";
 import type { HealthDeps } from "./observability/health.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
-import { readServers } from "./tool-servers.ts";
+import { readServers, reloadServers } from "./tool-servers.ts";
 
 export interface App {
   /** Where the service listens, as a URL. */
@@ -86,7 +86,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
       { name: "runtimes.json", reload: reloadRuntimes },
       {
         name: path.basename(config.mcpServersFile),
-        reload: async () => servers.replaceServers(await readServers(config, manager.runtimes, logger)),
+        reload: () => reloadServers(servers, config, manager.runtimes, logger),
       },
       { name: path.basename(config.keysFile), reload: () => keyRing.reload() },
     ],

@@ -58,9 +58,24 @@ export function openToolServers({ audit, config, connect, logger, servers }: Too
   });
   cleanup.defer("close the MCP servers", () => manager.close());
   manager.start();
+  warnOfNames(manager, logger);
+  return manager;
+}
+
+/** Puts the servers of the file, as it is then, in place of those that there are. Throws, and changes nothing, when it cannot be used. */
+export async function reloadServers(
+  manager: MCPClientManager,
+  config: Parameters<typeof readServers>[0],
+  runtimes: ReadonlyMap<string, RuntimeDefinition>,
+  logger: Logger,
+): Promise<void> {
+  await manager.replaceServers(await readServers(config, runtimes, logger));
+  warnOfNames(manager, logger);
+}
+
+function warnOfNames(manager: MCPClientManager, logger: Logger): void {
   for (const { name, namespace } of manager.status()) {
     if (namespace === null)
       logger.warn({ server: name }, `the MCP server "${name}" has the same name as another one in programs: only callTool reaches it`);
   }
-  return manager;
 }

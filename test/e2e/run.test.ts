@@ -302,7 +302,10 @@ describe("Run command", function () {
     await write("project/.gitignore", "node_modules");
     const first = await execute(["init", "project"], { env: unset });
     assert.deepEqual([first.code, first.stderr], [0, ""]);
-    assert.match(first.stdout.toString(), /wrote {2}config\/runtimes\.json\n.*Next:\n {2}cd project\n {2}code-mode image build/s);
+    assert.match(
+      first.stdout.toString(),
+      /wrote {2}config\/runtimes\.json\n.*wrote {2}config\/mcp-servers\.json\n.*Next:\n {2}cd project\n {2}code-mode image build/s,
+    );
     assert.equal(await readFile(path.join(folder, "project/.gitignore"), "utf8"), "node_modules\n# Keys of callers.\nconfig/keys.json\n");
 
     const cwd = path.join(folder, "project");

@@ -97,6 +97,14 @@ describe("MCP configuration", function () {
     assert.equal(await service!.result("return 6 * 7"), 42);
   });
 
+  it("warns of servers that programs would know by the same name", async () => {
+    await start({ mcpServers: { "a b": { command: "node", enabled: false }, "a-b": { command: "node", enabled: false } } });
+    assert.match(
+      service!.logLines.join(""),
+      /the MCP server \\"a-b\\" has the same name as another one in programs: only callTool reaches it/,
+    );
+  });
+
   it("warns loudly when the checks are off, and of folders that servers share with programs", async () => {
     let shared = "";
     await start({
