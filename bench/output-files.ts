@@ -52,7 +52,10 @@ async function measure(): Promise<void> {
     persistBytes: "256MB",
   };
   const runtime = (write: unknown): object => ({ memoryLimit: "1GB", permissions: { fileSystem: { write: [write] } }, limits });
-  const service = await startService({ plain: runtime("./out"), kept: runtime({ path: "./out", persist: true }) }, ["out"]);
+  const service = await startService(
+    { plain: runtime("./out"), kept: runtime({ path: "./out", persist: true }) },
+    { workspaceFolders: ["out"] },
+  );
   const client = fork(import.meta.filename, { execArgv: process.execArgv });
   try {
     for (const [name, code] of Object.entries(PROGRAMS)) await compare(name, code, `${service.url}/v1/executions`, client);

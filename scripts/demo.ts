@@ -1,10 +1,13 @@
 /**
- * `make demo`: starts the service, sends it the programs of examples/first over HTTP, shows what came back, and stops it.
+ * `make demo`: starts the service, sends it the programs of examples/first over HTTP, shows what came back, and stops it. Then the same
+ * for examples/tools, with the MCP servers of its configuration.
  *
- * Fails when the first program gives no result, or when anything that the second one tries works.
+ * Fails when the first program gives no result, when anything that the second one tries works, or when the third does not find what it
+ * stored before.
  */
 
-import { readFile } from "node:fs/promises";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
 import path from "node:path";
 
 import { z } from "zod";
@@ -30,7 +33,14 @@ const runtimeSchema = z.looseObject({
 const runtimesSchema = z.looseObject({ runtimes: z.array(runtimeSchema) });
 const attemptsSchema = z.array(z.object({ what: z.string(), refused: z.string().nullable() }));
 
-const example = (name: string): Promise<string> => readFile(path.join(root, "examples/first", name), "utf8");
+const notesSchema = z.object({
+  added: z.array(z.string()),
+  incidents: z.array(z.string()),
+  toDo: z.array(z.string()),
+  changingANote: z.string(),
+});
+
+const example = (name: string, folder = "first"): Promise<string> => readFile(path.join(root, "examples", folder, name), "utf8");
 const colour = (code: number, text: string): string => (process.stdout.isTTY ? `\u001b[${code}m${text}\u001b[0m` : text);
 const heading = (text: string): void => console.log(`\n${colour(1, text)}\n`);
 const indented = (text: string): string => text.trimEnd().replaceAll(/^(?=.)/gm, "    ");
@@ -114,6 +124,44 @@ async function harm(service: ServiceProcess, signal: AbortSignal): Promise<void>
   if (attempts.length !== DEFENCES.length || attempts.some(({ refused }) => refused === null)) throw new Error("The sandbox did not hold.");
 }
 
+/** Runs the program of examples/tools and gives its result. */
+async function summarizeNotes(service: ServiceProcess, signal: AbortSignal): Promise<z.infer<typeof notesSchema>> {
+  const execution = await execute(service, signal, { code: await example("program.ts", "tools") });
+  const result = notesSchema.parse(execution.result);
+  console.log(indented(execution.stdout));
+  for (const { durationMs, errorCode, outcome, server, tool } of execution.toolCalls) {
+    const how = errorCode === undefined ? outcome : `${outcome}, ${errorCode}`;
+    console.log(`        ${`${server}.${tool}`.padEnd(24)} ${how} ${durationMs.toFixed(0).padStart(4)} ms`);
+  }
+  if (result.changingANote !== "TOOL_DENIED") throw new Error(`Changing a note was not denied: ${result.changingANote}`);
+  return result;
+}
+
+async function useTools(signal: AbortSignal): Promise<void> {
+  const folder = await mkdtemp(path.join(tmpdir(), "code-mode-"));
+  try {
+    const env = {
+      CODE_MODE_CONFIG_DIR: path.join(root, "examples/tools"),
+      EXAMPLE_MEMORY_FILE: path.join(folder, "memory.jsonl"),
+    };
+    const service = await startService({ root, signal, env });
+    try {
+      heading("3. A program that calls the tools of two MCP servers: examples/tools/program.ts");
+      const first = await summarizeNotes(service, signal);
+      heading("   It read the notes, stored what they are about, and returned");
+      console.log(indented([...first.incidents, ...first.toDo.map((task) => `    ${task}`)].join("\n")));
+      heading("   The second time it finds in the memory what it stored");
+      const second = await summarizeNotes(service, signal);
+      if (first.added.length === 0 || second.added.length > 0) throw new Error("The memory does not hold what was stored.");
+      console.log("");
+    } finally {
+      await service.stop();
+    }
+  } finally {
+    await rm(folder, { recursive: true, force: true });
+  }
+}
+
 async function demo(signal: AbortSignal): Promise<void> {
   const service = await startService({ root, signal });
   try {
@@ -122,6 +170,7 @@ async function demo(signal: AbortSignal): Promise<void> {
   } finally {
     await service.stop();
   }
+  await useTools(signal);
   console.log("The service is stopped. Start your own with: make start");
 }
 

@@ -16,8 +16,13 @@ export interface BenchService {
   close(): Promise<void>;
 }
 
-/** Starts a service with these runtimes, and with a workspace that has these folders. It logs nothing. */
-export async function startService(runtimes: object, workspaceFolders: readonly string[] = []): Promise<BenchService> {
+interface Extras {
+  readonly workspaceFolders?: readonly string[];
+  readonly mcpServers?: object;
+}
+
+/** Starts a service with these runtimes. It logs nothing. */
+export async function startService(runtimes: object, { mcpServers = {}, workspaceFolders = [] }: Extras = {}): Promise<BenchService> {
   const folder = await mkdtemp(path.join(tmpdir(), "cm-"));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   let app: App;
@@ -25,6 +30,7 @@ export async function startService(runtimes: object, workspaceFolders: readonly 
     await mkdir(path.join(folder, "config"));
     for (const name of ["", ...workspaceFolders]) await mkdir(path.join(folder, "workspace", name), { recursive: true });
     await writeFile(path.join(folder, "config", "runtimes.json"), JSON.stringify({ runtimes }));
+    await writeFile(path.join(folder, "config", "mcp-servers.json"), JSON.stringify({ mcpServers }));
     const env = { CODE_MODE_PORT: "0", CODE_MODE_STATE_DIR: path.join(folder, "state") };
     app = await startApp(readEnvironment({ env, cwd: folder }), pino({ level: "silent" }));
   } catch (error) {
@@ -40,15 +46,22 @@ export async function startService(runtimes: object, workspaceFolders: readonly 
   };
 }
 
-/** The smallest program there is, over HTTP. */
-export async function executeSmallest({ url }: BenchService): Promise<void> {
+/** The result of a program, over HTTP. */
+export async function execute({ url }: BenchService, code: string): Promise<unknown> {
   const response = await fetch(`${url}/v1/executions`, {
     method: "POST",
     headers: { "content-type": "application/json" },
-    body: '{"code":"return 1"}',
+    body: JSON.stringify({ code }),
   });
-  const { result } = (await response.json()) as { result: unknown };
-  assert.equal(result, 1);
+  const text = await response.text();
+  const { result, status } = JSON.parse(text) as { result: unknown; status?: string };
+  assert.equal(status, "completed", text);
+  return result;
+}
+
+/** The smallest program there is. */
+export async function executeSmallest(service: BenchService): Promise<void> {
+  assert.equal(await execute(service, "return 1"), 1);
 }
 
 /** The service removes its container after the answer; what is measured next must not pay for it. */

@@ -8,7 +8,7 @@ export async function time<T>(action: () => Promise<T>): Promise<readonly [tookM
 }
 
 /** The value below which this share of the values lies; NaN for none. */
-const quantile = (values: readonly number[], share: number): number =>
+export const quantile = (values: readonly number[], share: number): number =>
   [...values].sort((a, b) => a - b)[Math.floor(values.length * share)] ?? Number.NaN;
 
 export const median = (values: readonly number[]): number => quantile(values, 0.5);

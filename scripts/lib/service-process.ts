@@ -29,14 +29,19 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
+interface StartOptions {
+  readonly root: string;
+  readonly signal: AbortSignal;
+  readonly env?: Readonly<Record<string, string>>;
+}
+
 /** Resolves when the service can run code. Throws with the end of its log when it ends before that. */
-export async function startService(options: { root: string; signal: AbortSignal }): Promise<ServiceProcess> {
-  const { root, signal } = options;
+export async function startService({ env = {}, root, signal }: StartOptions): Promise<ServiceProcess> {
   const port = await freePort();
   const url = `http://127.0.0.1:${port}`;
   const stateDir = await mkdtemp(path.join(tmpdir(), "code-mode-"));
   // Settings of the caller's own service (a key, another configuration) are not meant for this one.
-  const inherited = Object.entries(process.env).filter(([name]) => !name.startsWith("CODE_MODE_"));
+  const inherited = Object.entries(process.env).filter(([name]) => !/^(CODE_MODE|MCP)_/.test(name));
   const child = spawn(process.execPath, [path.join(root, "dist/main.js"), "serve"], {
     cwd: root,
     env: {
@@ -45,6 +50,7 @@ export async function startService(options: { root: string; signal: AbortSignal 
       CODE_MODE_PORT: String(port),
       CODE_MODE_STATE_DIR: stateDir,
       LOG_LEVEL: "warn",
+      ...env,
     },
     stdio: ["ignore", "pipe", "pipe"],
     // Out of this process group: a signal to the group would reach it besides the one from here, and the second makes it hurry.

@@ -34,6 +34,8 @@ describe("Commands", function () {
     const first = await make("demo");
     assert.match(first.text, /Trend: 403 more each month/);
     assert.equal(first.text.match(/refused: .*(ENOENT|ECONNREFUSED|EPERM)/g)?.length, 3, first.text);
+    assert.match(first.text, /notes\.write_file +denied, TOOL_DENIED/);
+    assert.match(first.text, /3 of 3 notes are known/);
     const second = await make("demo");
     assert.ok(second.tookMs < 20_000, `the second run took ${second.tookMs} ms`);
     assert.doesNotMatch(second.text, /Installing packages/);
