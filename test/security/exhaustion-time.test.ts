@@ -32,6 +32,18 @@ const ENDLESS: Readonly<Record<string, string>> = {
   "sleep in a worker that outlives the main thread": `${WORKERS} new Worker("setInterval(() => {}, 1000)", { eval: true });`,
 };
 
+/** Other ways to keep the event loop or a thread busy than those that are always tried. */
+const VARIATIONS = new Set([
+  "key derivation on the thread pool",
+  "a loop in WebAssembly",
+  "arithmetic of huge numbers",
+  "process.nextTick without end",
+  "setImmediate without end",
+  "a thenable that resolves to itself",
+  "a beforeExit handler that goes on",
+  "sleep in a worker that outlives the main thread",
+]);
+
 /** Longer than the deadline of the programs. */
 const CONTROL_MS = 2500;
 
@@ -52,6 +64,7 @@ let unrestricted: Promise<Record<string, boolean>> | undefined;
 const endless: readonly HostileProgram[] = Object.entries(ENDLESS).map(([name, code]) => ({
   name,
   layer: "deadline",
+  variation: VARIATIONS.has(name),
   code,
   gives: /^timed_out SIGKILL ExecutionEnded: The program ran longer than 1500 ms/,
   without: {

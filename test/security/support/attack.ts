@@ -32,6 +32,9 @@ export interface AttackRecord {
   readonly passed: boolean;
 }
 
+/** Whether this run is for the security report. */
+export const isRecorded = process.env["SECURITY_RECORD"] !== undefined;
+
 const MAX_RECORDED_CHARS = 160;
 
 function insist(where: string, outcome: string, expected: string | RegExp): void {
