@@ -140,8 +140,10 @@ async function summarizeNotes(service: ServiceProcess, signal: AbortSignal): Pro
 async function useTools(signal: AbortSignal): Promise<void> {
   const folder = await mkdtemp(path.join(tmpdir(), "code-mode-"));
   try {
+    const example = path.join(root, "examples/tools");
     const env = {
-      CODE_MODE_CONFIG_DIR: path.join(root, "examples/tools"),
+      CODE_MODE_CONFIG_DIR: example,
+      CODE_MODE_WORKSPACE_ROOT: example,
       EXAMPLE_MEMORY_FILE: path.join(folder, "memory.jsonl"),
     };
     const service = await startService({ root, signal, env });

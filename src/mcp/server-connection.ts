@@ -317,7 +317,8 @@ export class ServerConnection {
     if (clean !== undefined) this.#lastError = clean;
     if (from === state) return;
     this.#state = state;
-    const level = state === "down" || state === "degraded" ? "warn" : "info";
+    // That the service ends it is what was wanted.
+    const level = !this.#closed() && (state === "down" || state === "degraded") ? "warn" : "info";
     this.#options.logger?.[level]({ server: this.definition.name, from, to: state, reason: clean }, "MCP server changed its state");
     this.#options.onState?.({ from, to: state, reason: clean });
   }

@@ -68,7 +68,7 @@ describe("MCP Integration: calls", () => {
   });
 
   it("brings values through as JSON has them, falsy ones too", async () => {
-    const values = [0, false, "", null, [], {}, -0.5, "\u0000\uD83D\uDE00\u2028", [[[]]], { "a.b": { "": 0 } }];
+    const values = [0, false, "", null, [], {}, -0.5, "\u0001\u001b[31m\uD83D\uDE00\u2028", [[[]]], { "a.b": { "": 0 } }];
     const back = await service.result(`const values = ${JSON.stringify(values)};
       return Promise.all(values.map(async (value) => (await callTool("lab", "echo", { value, second: [value] }))));`);
     assert.deepEqual(
@@ -82,15 +82,25 @@ describe("MCP Integration: calls", () => {
       `const { content } = await files.read_text_file("notes.txt");
        await memory.create_entities([{ name: "notes.txt", entityType: "note", observations: [content] }]);
        const { entities } = await memory.search_nodes("sandbox");
-       return [entities[0].observations[0], await everything.echo("and a third"), typeof files.write_file];`,
+       return [entities[0].observations[0], await everything.echo("and a third")];`,
     );
     const text = "The sandbox cannot read this by itself.";
-    assert.deepEqual(execution.result, [text, "Echo: and a third", "undefined"], JSON.stringify(execution.error));
+    assert.deepEqual(execution.result, [text, "Echo: and a third"], JSON.stringify(execution.error));
     assert.match(await readFile(path.join(folder, "memory.jsonl"), "utf8"), /cannot read this by itself/);
     assert.deepEqual(
       execution.toolCalls.map(({ server, tool }) => `${server}.${tool}`),
       ["files.read_text_file", "memory.create_entities", "memory.search_nodes", "everything.echo"],
     );
+  });
+
+  it("refuses what the server itself does not call read-only, where only that is allowed", async () => {
+    const execution = await service.run(
+      `${CAUGHT} return [await caught(() => files.write_file("notes.txt", "changed")), await caught(() => files.list_directory("."))];`,
+    );
+    const [written, listed] = execution.result as Caught[];
+    assert.deepEqual([written?.name, written?.code, listed?.code], ["ToolError", "TOOL_DENIED", undefined]);
+    assert.match(await readFile(path.join(folder, "notes.txt"), "utf8"), /cannot read this/);
+    assert.deepEqual(execution.denials, [{ kind: "tool", what: "files.write_file", setting: "mcpServers.files.tools.allow" }]);
   });
 
   it("passes progress on to the program that asks for it", async () => {
@@ -185,9 +195,15 @@ describe("MCP Integration: calls", () => {
     const response = await fetch(`${service.url}/v1/executions`, {
       method: "POST",
       headers: { "content-type": "application/json", accept: "text/event-stream" },
-      body: JSON.stringify({ code: `${CAUGHT} await lab.echo(1); console.log("between"); await caught(() => lab.fail("no")); return 1;` }),
+      body: JSON.stringify({ code: `${CAUGHT} await lab.echo(1); await caught(() => lab.fail("no")); await lab.wait(500); return 1;` }),
     });
-    const events = parseEvents(await response.text());
+    let text = "";
+    let toldEarly: boolean | undefined;
+    for await (const chunk of response.body!.pipeThrough(new TextDecoderStream())) {
+      text += chunk;
+      if (text.includes("event: tool")) toldEarly ??= !text.includes("event: finished");
+    }
+    const events = parseEvents(text);
     const execution = finishedIn(events);
     const told = events.filter(({ type }) => type === "tool").map(({ data }) => JSON.parse(data) as Execution["toolCalls"][number]);
     assert.deepEqual(told, execution.toolCalls);
@@ -196,10 +212,10 @@ describe("MCP Integration: calls", () => {
       [
         ["echo", "ok", undefined],
         ["fail", "error", "TOOL_FAILED"],
+        ["wait", "ok", undefined],
       ],
     );
-    const types = events.map(({ type }) => type);
-    assert.ok(types.indexOf("tool") < types.indexOf("stdout") || types.indexOf("stdout") < types.lastIndexOf("tool"), types.join());
+    assert.equal(toldEarly, true);
   });
 
   it("allows a hundred calls a minute, of all executions together, and says when there are more", async () => {
