@@ -32,7 +32,7 @@ const SANDBOXES = 10;
 const SIZES = [100, 10_000, 100_000, 1_000_000] as const;
 
 const everything = path.join(packageRoot, "node_modules/@modelcontextprotocol/server-everything/dist/index.js");
-const LIMITS = { rateLimit: { requestsPerMinute: 10_000_000, maxConcurrent: 1000 }, maxPayloadBytes: 2 ** 22, maxResultBytes: 2 ** 22 };
+const LIMITS = { rateLimit: { requestsPerMinute: 1_000_000, maxConcurrent: 1000 }, maxPayloadBytes: 2 ** 22, maxResultBytes: 2 ** 22 };
 const TRANSPORTS = ["stdio", "http"] as const;
 type TransportName = (typeof TRANSPORTS)[number];
 
@@ -55,6 +55,8 @@ async function connect(transport: Transport): Promise<Client> {
 }
 
 const http = await startHttp();
+// However this ends.
+process.once("exit", () => http.child.kill("SIGKILL"));
 const service = await startService(
   { node: { memoryLimit: "256MB" } },
   {
