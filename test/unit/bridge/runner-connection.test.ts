@@ -198,6 +198,7 @@ describe("runner-connection: a sandbox's socket", () => {
         connection.respond(4, 1n);
       }, TypeError);
       assert.equal(events.drains, 0);
+      peer.resume();
       assert.deepEqual(await received(), { jsonrpc: "2.0", id: 3, result: "x".repeat(900_000) });
       await eventually(() => events.drains === 1, "the drain");
       assert.equal(connection.unsentBytes, 0);
