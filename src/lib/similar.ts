@@ -34,8 +34,9 @@ export function alike(word: string, known: Iterable<string>, count: number): str
     pairs += (plain.length + 1) * (other.length + 1);
     if (pairs > MAX_PAIRS) break;
     const allowed = Math.max(1, Math.floor(plain.length / 3));
-    const distance = isPart(plain, other) ? 1 : Math.abs(plain.length - other.length) > allowed ? Infinity : editDistance(plain, other);
+    const distance = Math.abs(plain.length - other.length) > allowed ? Infinity : editDistance(plain, other);
     if (distance <= allowed) found.push({ word: candidate, distance });
+    else if (isPart(plain, other)) found.push({ word: candidate, distance: allowed + 1 });
   }
   return found
     .sort((a, b) => a.distance - b.distance)

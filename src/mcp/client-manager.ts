@@ -116,7 +116,7 @@ export class MCPClientManager implements ToolAccess, ToolServers {
     server: string,
     tool: string,
     args: Readonly<Record<string, unknown>> | readonly unknown[] = {},
-    { onProgress, signal = NEVER, timeoutMs, who = NO_EXECUTION }: CallToolOptions = {},
+    { onProgress, signal = new AbortController().signal, timeoutMs, who = NO_EXECUTION }: CallToolOptions = {},
   ): Promise<unknown> {
     const request: ToolCallRequest = { server, tool, ...asJson(server, tool, args), timeoutMs };
     const slots = new FairSemaphore(1);

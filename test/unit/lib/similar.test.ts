@@ -1,6 +1,6 @@
 import assert from "node:assert/strict";
 
-import { closest } from "../../../src/lib/similar.ts";
+import { alike, closest } from "../../../src/lib/similar.ts";
 
 const KNOWN = ["command", "args", "env", "timeoutMs", "enabled", "disabled", "url"];
 
@@ -30,5 +30,32 @@ describe("similar: the word that was meant", () => {
 
   it("is the closest of several", () => {
     assert.equal(closest("recal_memory", ["recall_memories", "recall_memory"]), "recall_memory");
+  });
+});
+
+describe("similar: words that are alike", () => {
+  const TOOLS = ["store_memory", "recall_memory", "recall", "delete_memory", "check_database_health"];
+
+  for (const [word, words] of [
+    ["recal", ["recall", "recall_memory"]],
+    ["storeMemory", ["store_memory"]],
+    ["memory", ["store_memory", "recall_memory", "delete_memory"]],
+    ["stroe_memory", ["store_memory"]],
+    ["xyz", []],
+    ["", []],
+  ] as const) {
+    it(`to ${JSON.stringify(word)} are ${words.join(", ") || "none"}`, () => {
+      assert.deepEqual(alike(word, TOOLS, 3), words);
+    });
+  }
+
+  it("are looked for in a bounded time", () => {
+    const began = performance.now();
+    alike(
+      "a".repeat(100_000),
+      Array.from({ length: 100_000 }, (_, index) => `${"a".repeat(60)}b${index}`),
+      3,
+    );
+    assert.ok(performance.now() - began < 1000);
   });
 });

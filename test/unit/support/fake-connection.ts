@@ -79,12 +79,17 @@ export class FakeConnection implements Connection {
   ): Promise<ToolReply> {
     const call = { tool, args, signal, timeoutMs };
     this.sent.push(call);
+    let cancel = (): void => undefined;
     const cancelled = new Promise<never>((_, reject) => {
-      signal.addEventListener("abort", () => {
+      cancel = () => {
         reject(new ToolFailure({ code: "CANCELLED", server: this.definition.name, tool, message: "cancelled" }));
-      });
+      };
     });
-    return Promise.race([this.answer(call), cancelled]);
+    signal.addEventListener("abort", cancel);
+    const answered = Promise.resolve().then(() => this.answer(call));
+    return Promise.race([answered, cancelled]).finally(() => {
+      signal.removeEventListener("abort", cancel);
+    });
   }
 
   status(): ReturnType<Connection["status"]> {
