@@ -11,6 +11,8 @@ export interface CallLedgerDeps {
   readonly audit: AuditSink | undefined;
   /** Whether the audit log is told the arguments too. */
   readonly auditArguments: boolean;
+  /** Milliseconds of a clock that never goes back. */
+  readonly now?: () => number;
 }
 
 const UNKNOWN_TOOL = "(unknown)";
@@ -72,7 +74,7 @@ export class CallLedger {
       logger.debug(line, "tool call");
       return;
     }
-    const now = performance.now();
+    const now = (this.#deps.now ?? performance.now.bind(performance))();
     if (now - this.#lines.since >= LINES.everyMs) this.#lines = { since: now, written: 0, left: this.#lines.left };
     if (this.#lines.written >= LINES.count) {
       this.#lines.left += 1;

@@ -129,7 +129,7 @@ function failing(code: "CANCELLED" | "TOO_MANY_CALLS", call: Call, message: stri
   return { outcome, failure: new ToolFailure({ code, ...call.target, message, setting, data: { sent: false } }) };
 }
 
-export function answerOf(end: CallEnd): ToolAnswer {
+function answerOf(end: CallEnd): ToolAnswer {
   if (!("failure" in end)) return { ok: true, value: end.value };
   const { code, data, message, server, tool } = end.failure;
   return { ok: false, error: { code, server, tool, message, ...(data === undefined ? {} : { data }) } };

@@ -112,7 +112,7 @@ describe("MCP Integration: the manager with a server that dies and comes back", 
   const end = async (): Promise<void> => {
     const running = server;
     server = undefined;
-    if (running === undefined || running.exitCode !== null) return;
+    if (running?.exitCode !== null) return;
     running.kill("SIGKILL");
     await once(running, "exit");
   };
