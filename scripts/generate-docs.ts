@@ -67,6 +67,8 @@ const WHEN: Readonly<Record<ErrorCode, string>> = {
   SHUTTING_DOWN: "The service is being stopped. `Retry-After` says when to try again.",
   SANDBOX_UNAVAILABLE:
     "No sandbox could be started: the engine or the image is missing, or the runtime cannot run here. Where trying again can help there is a `Retry-After`.",
+  AUDIT_UNAVAILABLE:
+    "The audit log cannot be written, and `CODE_MODE_AUDIT_ON_FAILURE` lets nothing run unaudited. `Retry-After` says when to try again.",
   INTERNAL: "A bug of the service. Its log has the details under the `requestId`.",
 };
 

@@ -10,6 +10,7 @@ import path from "node:path";
 import type { Logger } from "pino";
 
 import { compose } from "./compose.ts";
+import type { Composition } from "./compose.ts";
 import { refuseToListen } from "./config/environment.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import { KeyRing } from "./config/key-ring.ts";
@@ -18,7 +19,6 @@ import type { LoadedRuntimes } from "./config/runtimes-file.ts";
 import { Configuration } from "./configuration.ts";
 import type { ReloadOutcome } from "./configuration.ts";
 import { findHoles, openHoles } from "./doctor/known-holes.ts";
-import { NO_AUDIT } from "./domain/audit-event.ts";
 import type { ApiKey } from "./domain/caller.ts";
 import { StartupError } from "./domain/errors.ts";
 import type { RuntimeManager } from "./execution/runtime-manager.ts";
@@ -71,27 +71,13 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   const runtimes = await readRuntimes(config, logger);
   const definitions = await readServers(config, runtimes, logger);
 
-  const { admission, manager, sandboxes, servers } = await compose(
+  const { admission, audit, manager, sandboxes, servers } = await compose(
     { config, runtimes, servers: definitions, connect: "background", logger },
     cleanup,
   );
   const knownHoles = await warnOfHoles(sandboxes.engine, logger);
 
-  const reloadRuntimes = async (): Promise<void> => {
-    await sandboxes.replaceRuntimes(await readRuntimes(config, logger));
-    manager.replaceRuntimes(sandboxes.runtimes);
-  };
-  const configuration = new Configuration({
-    parts: [
-      { name: "runtimes.json", reload: reloadRuntimes },
-      {
-        name: path.basename(config.mcpServersFile),
-        reload: () => reloadServers(servers, config, manager.runtimes, logger),
-      },
-      { name: path.basename(config.keysFile), reload: () => keyRing.reload() },
-    ],
-    logger,
-  });
+  const configuration = configurationOf({ config, keyRing, logger }, { audit, manager, sandboxes, servers });
   cleanup.defer("end a reload", () => configuration.close());
 
   const version = packageVersion();
@@ -103,23 +89,15 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     managerStatus: () => manager.status(),
     callers: () => admission.callers(),
     servers: () => servers.status(),
+    audit: () => audit.status,
     knownHoles,
   });
-  const authenticator = new Authenticator(keyRing.keys);
-  const share = (keys: readonly ApiKey[]): void => {
-    admission.isShared = keys.filter(({ scopes }) => scopes.includes("execute")).length > 1;
-    warnOfUnknownRuntimes(keys, manager.runtimes, logger);
-  };
-  share(keyRing.keys ?? []);
-  keyRing.watch((keys) => {
-    authenticator.replace(keys);
-    share(keys);
-  });
+  const authenticator = followKeys(keyRing, { admission, audit, manager, logger });
   cleanup.defer("look at the keys file no longer", () => keyRing.close());
   const http = createHttpApp({
     manager,
     servers,
-    audit: NO_AUDIT,
+    audit,
     health,
     authenticator,
     allowedHosts: config.allowedHosts,
@@ -147,11 +125,58 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
   return { url, manager, reload: configuration.reload, close: () => (closing ??= close()) };
 }
 
+/** What is in force, with how each of its files is taken anew. */
+function configurationOf(
+  { config, keyRing, logger }: { readonly config: ServiceConfig; readonly keyRing: KeyRing; readonly logger: Logger },
+  { audit, manager, sandboxes, servers }: Pick<Composition, "audit" | "manager" | "sandboxes" | "servers">,
+): Configuration {
+  const reloadRuntimes = async (): Promise<void> => {
+    await sandboxes.replaceRuntimes(await readRuntimes(config, logger));
+    manager.replaceRuntimes(sandboxes.runtimes);
+  };
+  const reloadTools = (): Promise<void> => reloadServers(servers, config, manager.runtimes, logger);
+  return new Configuration({
+    parts: [
+      { name: "runtimes.json", reload: reloadRuntimes },
+      { name: path.basename(config.mcpServersFile), reload: reloadTools },
+      { name: path.basename(config.keysFile), reload: () => keyRing.reload() },
+    ],
+    audit,
+    logger,
+  });
+}
+
+/** Who may ask, as the keys are now and whenever they change. */
+function followKeys(
+  keyRing: KeyRing,
+  { admission, audit, logger, manager }: Pick<Composition, "admission" | "audit" | "manager"> & { readonly logger: Logger },
+): Authenticator {
+  const authenticator = new Authenticator(keyRing.keys);
+  const share = (keys: readonly ApiKey[]): void => {
+    admission.isShared = keys.filter(({ scopes }) => scopes.includes("execute")).length > 1;
+    warnOfUnknownRuntimes(keys, manager.runtimes, logger);
+  };
+  let names = namesOf(keyRing.keys ?? []);
+  share(keyRing.keys ?? []);
+  keyRing.watch((keys) => {
+    authenticator.replace(keys);
+    const changed = namesOf(keys);
+    audit.record({ type: "keys.changed", added: without(changed, names), removed: without(names, changed) });
+    names = changed;
+    share(keys);
+  });
+  return authenticator;
+}
+
 async function readRuntimes({ runtimesFile }: ServiceConfig, logger: Logger): Promise<LoadedRuntimes["runtimes"]> {
   const { runtimes, warnings } = await loadRuntimes(runtimesFile);
   for (const warning of warnings) logger.warn(warning);
   return runtimes;
 }
+
+const namesOf = (keys: readonly ApiKey[]): string[] => keys.map(({ name }) => name);
+
+const without = (names: readonly string[], others: readonly string[]): string[] => names.filter((name) => !others.includes(name));
 
 /** The open holes of the engine's parts, in one warning: what each means, and what its package mends, is for `code-mode doctor` to say. */
 async function warnOfHoles({ components, version }: Sandboxes["engine"], logger: Logger): Promise<HealthDeps["knownHoles"]> {

@@ -6,6 +6,7 @@
 
 import type { Logger } from "pino";
 
+import { AuditLog } from "./audit/audit-log.ts";
 import type { ServiceConfig } from "./config/environment.ts";
 import type { RuntimeDefinition } from "./domain/runtime.ts";
 import { Admission } from "./execution/admission.ts";
@@ -13,7 +14,7 @@ import { ExecutionService } from "./execution/execution-service.ts";
 import { ExecutionStore } from "./execution/execution-store.ts";
 import { RuntimeManager } from "./execution/runtime-manager.ts";
 import type { CleanupStack } from "./lib/cleanup-stack.ts";
-import { packageRoot } from "./lib/package-info.ts";
+import { packageRoot, packageVersion } from "./lib/package-info.ts";
 import type { MCPClientManager } from "./mcp/client-manager.ts";
 import { openSandboxes } from "./sandbox/docker/open-sandboxes.ts";
 import type { Sandboxes } from "./sandbox/docker/open-sandboxes.ts";
@@ -23,6 +24,7 @@ import type { ServerDefinitions, ToolServersOptions } from "./tool-servers.ts";
 
 export interface Composition {
   readonly admission: Admission;
+  readonly audit: AuditLog;
   readonly manager: RuntimeManager;
   readonly sandboxes: Sandboxes;
   readonly servers: MCPClientManager;
@@ -44,17 +46,24 @@ export async function compose(
   { config, connect, logger, runtimes, servers: definitions }: ComposeOptions,
   cleanup: CleanupStack,
 ): Promise<Composition> {
+  const audit = await AuditLog.open(config.audit, logger);
+  cleanup.defer("close the audit log", async () => {
+    audit.record({ type: "service.stopped" });
+    await audit.close();
+  });
+  audit.record({ type: "service.started", version: packageVersion() });
   const sandboxes = await openSandboxes({ config, runtimes, packageRoot, logger }, cleanup);
   // Closed after the executions, which may call them until they end.
-  const servers = openToolServers({ config, servers: definitions, connect, logger }, cleanup);
+  const servers = openToolServers({ config, servers: definitions, connect, logger, audit }, cleanup);
 
   const admission = new Admission(config);
   const manager = new RuntimeManager({
     runtimes: sandboxes.runtimes,
-    executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: servers, logger }),
+    executions: new ExecutionService({ admission, provider: sandboxes.provider, tools: servers, audit, logger }),
     admission,
     store: new ExecutionStore({ ...STORE_LIMITS, ttlMs: config.resultTtlMs }),
     servers,
+    audit,
     logger,
     checkRequest: checkInputFiles,
   });
@@ -63,5 +72,5 @@ export async function compose(
       sandboxes.giveUp();
     }),
   );
-  return { admission, manager, sandboxes, servers };
+  return { admission, audit, manager, sandboxes, servers };
 }

@@ -7,6 +7,7 @@
 
 import type { Logger } from "pino";
 
+import type { AuditSink } from "./domain/audit-event.ts";
 import { StartupError } from "./domain/errors.ts";
 import { coalesce } from "./lib/coalesce.ts";
 
@@ -29,6 +30,7 @@ export type ReloadOutcome = { readonly ok: true } | { readonly ok: false; readon
 
 export class Configuration {
   readonly #parts: readonly ReloadablePart[];
+  readonly #audit: AuditSink;
   readonly #logger: Pick<Logger, "info" | "error">;
   readonly #now: () => Date;
   #status: ConfigurationStatus;
@@ -38,10 +40,12 @@ export class Configuration {
 
   constructor(options: {
     readonly parts: readonly ReloadablePart[];
+    readonly audit: AuditSink;
     readonly logger: Pick<Logger, "info" | "error">;
     readonly now?: () => Date;
   }) {
     this.#parts = options.parts;
+    this.#audit = options.audit;
     this.#logger = options.logger;
     this.#now = options.now ?? (() => new Date());
     this.#status = { loadedAt: this.#now().toISOString() };
@@ -73,6 +77,7 @@ export class Configuration {
       }
     }
     const at = this.#now().toISOString();
+    this.#audit.record({ type: "configuration.reloaded", ok: failed.length === 0, problems: problems.length });
     if (failed.length > 0) {
       const message = `${failed.join(" and ")} could not be reloaded; what was in force before still is. The service's log says why.`;
       this.#status = { loadedAt: this.#status.loadedAt, lastError: { at, message } };

@@ -32,7 +32,7 @@ export async function readServers(
 }
 
 export interface ToolServersOptions {
-  readonly config: Pick<ServiceConfig, "fallbackToMock" | "toolChecks" | "toolTimeoutMs">;
+  readonly config: Pick<ServiceConfig, "audit" | "fallbackToMock" | "toolChecks" | "toolTimeoutMs">;
   readonly servers: ServerDefinitions;
   /** `background`: at once, and again whenever it must. `onCall`: each when it is first called. */
   readonly connect: "background" | "onCall";
@@ -54,6 +54,7 @@ export function openToolServers({ audit, config, connect, logger, servers }: Too
     servers,
     logger,
     audit,
+    auditArguments: config.audit.arguments,
     connect,
   });
   cleanup.defer("close the MCP servers", () => manager.close());

@@ -3,6 +3,7 @@
 import { Command } from "commander";
 
 import { packageVersion } from "../lib/package-info.ts";
+import { addAudit } from "./audit.ts";
 import { doctor } from "./doctor.ts";
 import type { DoctorOptions } from "./doctor.ts";
 import type { Endings } from "./endings.ts";
@@ -39,6 +40,7 @@ export function createProgram(endings: Endings): Command {
   addImage(program, endings);
   addKeys(program, endings);
   addTools(program, endings);
+  addAudit(program, endings);
   return program;
 }
 

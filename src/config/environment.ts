@@ -113,6 +113,23 @@ const variables = {
   ),
   MCP_FALLBACK_TO_MOCK: flag(true).describe("false: no tool is answered with its configured mock while its server is down"),
   MCP_AUDIT_LOGGING: flag(true).describe("false: nothing is written to the audit log"),
+  CODE_MODE_AUDIT_DIR: z.string().min(1).optional().describe("Folder of the audit log. Default: audit in the state folder"),
+  CODE_MODE_AUDIT_KEY_FILE: z
+    .string()
+    .min(1)
+    .optional()
+    .describe(
+      "File of the key that seals the audit log, made where there is none. Default: $XDG_CONFIG_HOME/code-mode/audit.key or ~/.config/code-mode/audit.key",
+    ),
+  CODE_MODE_AUDIT_FILE_BYTES: integer(4096, 2 ** 30)
+    .default(16 * 2 ** 20)
+    .describe("Size at which the audit log begins another file"),
+  CODE_MODE_AUDIT_FILES: integer(1, 100_000).default(32).describe("Full files of the audit log that are kept"),
+  CODE_MODE_AUDIT_ON_FAILURE: z
+    .enum(["refuse", "continue"])
+    .default("refuse")
+    .describe("What becomes of new executions while the audit log cannot be written"),
+  CODE_MODE_AUDIT_ARGUMENTS: flag(false).describe("true: the audit log has the arguments of tool calls too, cut where they are long"),
   DOCKER_HOST: z.string().min(1).optional().describe("The engine: unix:///path or tcp://host:port. Default: unix:///var/run/docker.sock"),
   LOG_LEVEL: z
     .enum(["fatal", "error", "warn", "info", "debug", "trace", "silent"])
@@ -149,8 +166,17 @@ export interface ServiceConfig {
   /** Rate limits and the check of arguments. */
   readonly toolChecks: boolean;
   readonly fallbackToMock: boolean;
-  /** Whether the audit log is written. */
-  readonly auditLogging: boolean;
+  readonly audit: {
+    /** Whether it is written. */
+    readonly enabled: boolean;
+    readonly folder: string;
+    readonly keyFile: string;
+    readonly maxFileBytes: number;
+    readonly maxFiles: number;
+    readonly onFailure: "refuse" | "continue";
+    /** Whether it has the arguments of tool calls. */
+    readonly arguments: boolean;
+  };
   readonly dockerHost: string | undefined;
   readonly logLevel: z.infer<typeof variables.LOG_LEVEL>;
   /** What `${NAME}` in mcp-servers.json stands for. A function, so that no credential is where settings are printed or copied. */
@@ -217,6 +243,11 @@ export function examineEnvironment(options: EnvironmentOptions = {}): { config: 
 function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.ProcessEnv, cwd: string): ServiceConfig {
   const home = existsSync(path.join(cwd, "config", "runtimes.json")) ? cwd : packageRoot;
   const configDir = path.resolve(cwd, values.CODE_MODE_CONFIG_DIR ?? path.join(home, "config"));
+  const userHome = env["HOME"] ?? homedir();
+  const stateDir = path.resolve(
+    cwd,
+    values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(userHome, ".local", "state"), "code-mode"),
+  );
   return {
     host: values.CODE_MODE_HOST,
     port: values.CODE_MODE_PORT,
@@ -225,10 +256,7 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
     runtimesFile: path.join(configDir, "runtimes.json"),
     mcpServersFile: path.join(configDir, "mcp-servers.json"),
     workspaceRoot: path.resolve(cwd, values.CODE_MODE_WORKSPACE_ROOT ?? path.join(configDir, "..", "workspace")),
-    stateDir: path.resolve(
-      cwd,
-      values.CODE_MODE_STATE_DIR ?? path.join(env["XDG_STATE_HOME"] ?? path.join(env["HOME"] ?? homedir(), ".local", "state"), "code-mode"),
-    ),
+    stateDir,
     keys: values.CODE_MODE_API_KEYS,
     keysFile: path.resolve(cwd, values.CODE_MODE_API_KEYS_FILE ?? path.join(configDir, "keys.json")),
     keysFileIsNamed: values.CODE_MODE_API_KEYS_FILE !== undefined,
@@ -241,7 +269,18 @@ function settingsOf(values: z.infer<typeof environmentSchema>, env: NodeJS.Proce
     toolTimeoutMs: values.MCP_CLIENT_TIMEOUT,
     toolChecks: values.MCP_SECURITY_ENABLED,
     fallbackToMock: values.MCP_FALLBACK_TO_MOCK,
-    auditLogging: values.MCP_AUDIT_LOGGING,
+    audit: {
+      enabled: values.MCP_AUDIT_LOGGING,
+      folder: path.resolve(cwd, values.CODE_MODE_AUDIT_DIR ?? path.join(stateDir, "audit")),
+      keyFile: path.resolve(
+        cwd,
+        values.CODE_MODE_AUDIT_KEY_FILE ?? path.join(env["XDG_CONFIG_HOME"] ?? path.join(userHome, ".config"), "code-mode", "audit.key"),
+      ),
+      maxFileBytes: values.CODE_MODE_AUDIT_FILE_BYTES,
+      maxFiles: values.CODE_MODE_AUDIT_FILES,
+      onFailure: values.CODE_MODE_AUDIT_ON_FAILURE,
+      arguments: values.CODE_MODE_AUDIT_ARGUMENTS,
+    },
     dockerHost: values.DOCKER_HOST,
     logLevel: values.LOG_LEVEL,
     variable: variableReader(env),

@@ -1,4 +1,7 @@
-/** What the audit log is told: who did what, and what came of it. Never code, arguments, results or secrets. */
+/**
+ * What the audit log is told: who did what, and what came of it. Never code, results or secrets; arguments of tools only where the
+ * operator asks for them.
+ */
 
 import type { Denial, FinalStatus } from "./execution.ts";
 import type { ToolOutcome } from "./tool-call.ts";
@@ -28,7 +31,7 @@ export type AuditEvent =
   /** Taken, and not run: the service could not start it. */
   | ({ readonly type: "execution.not_started"; readonly runtime: string; readonly code: string } & OfExecution)
   /** A request that was refused: no permission, no scope, a full queue. */
-  | { readonly type: "request.refused"; readonly who: string; readonly code: string; readonly what: string }
+  | { readonly type: "request.refused"; readonly who: string | null; readonly code: string; readonly what: string; readonly count: number }
   | ({ readonly type: "denial"; readonly count: number } & Pick<Denial, "kind" | "what" | "setting"> & OfExecution)
   | ({
       readonly type: "tool.call";
@@ -52,15 +55,61 @@ export type AuditEvent =
     }
   | { readonly type: "server.command"; readonly who: string; readonly server: string; readonly command: "reconnect" | "enable" | "disable" }
   | { readonly type: "configuration.reloaded"; readonly ok: boolean; readonly problems: number }
+  | { readonly type: "keys.changed"; readonly added: readonly string[]; readonly removed: readonly string[] }
   | { readonly type: "service.started"; readonly version: string }
   | { readonly type: "service.stopped" };
 
-export type AuditEventType = AuditEvent["type"];
+/** What the log says of itself. */
+export type AuditNote =
+  /** Events that could not be kept while nothing could be written, by their type. */
+  | { readonly type: "audit.lost"; readonly counts: Readonly<Record<string, number>> }
+  /** What a start found at the end of the log that its writer cannot have left so. */
+  | { readonly type: "audit.damaged"; readonly found: string };
+
+/** Every type that a line of the log can have. */
+export const AUDIT_EVENT_TYPES = [
+  "audit.damaged",
+  "audit.lost",
+  "authentication.failed",
+  "configuration.reloaded",
+  "denial",
+  "execution.ended",
+  "execution.not_started",
+  "execution.started",
+  "keys.changed",
+  "request.refused",
+  "server.command",
+  "server.state",
+  "service.started",
+  "service.stopped",
+  "tool.call",
+] as const satisfies readonly (AuditEvent | AuditNote)["type"][];
+export type AuditEventType = (typeof AUDIT_EVENT_TYPES)[number];
+
+/** A line of the log, as it is shown. */
+export interface AuditEntry {
+  /** Rises by one with each line, over restarts too. */
+  readonly seq: number;
+  /** ISO 8601. */
+  readonly time: string;
+  readonly type: AuditEventType;
+  /** For how many events it stands, where it adds some up; their numbers are sums then. */
+  readonly count?: number;
+  readonly [field: string]: unknown;
+}
 
 /** Who may be told of events. `record` never throws. */
 export interface AuditSink {
   record(event: AuditEvent): void;
 }
 
+/** The log as those see it who must not go on without it. */
+export interface AuditTrail extends AuditSink {
+  /** Writes what waits. Throws an `AppError` `AUDIT_UNAVAILABLE` when that cannot be done, and the operator wants nothing unaudited. */
+  ensure(): void;
+  /** The latest entries, the oldest first. */
+  recent(): readonly AuditEntry[];
+}
+
 /** Where nobody keeps them. */
-export const NO_AUDIT: AuditSink = { record: () => undefined };
+export const NO_AUDIT: AuditTrail = { record: () => undefined, ensure: () => undefined, recent: () => [] };

@@ -19,6 +19,7 @@ export const ERROR_STATUS = {
   QUEUE_FULL: 429,
   SHUTTING_DOWN: 503,
   SANDBOX_UNAVAILABLE: 503,
+  AUDIT_UNAVAILABLE: 503,
   INTERNAL: 500,
 } as const satisfies Record<string, number>;
 

@@ -5,8 +5,11 @@
  * the result as soon as it is known; the slot is held until everything is cleaned up.
  */
 
+import { createHash } from "node:crypto";
+
 import type { Logger } from "pino";
 
+import type { AuditTrail } from "../domain/audit-event.ts";
 import type { Caller } from "../domain/caller.ts";
 import { explainDenials } from "../domain/denials.ts";
 import type { Execution, ExecutionRequest, Usage } from "../domain/execution.ts";
@@ -28,6 +31,7 @@ export interface ExecutionServiceDeps {
   readonly admission: Admission;
   readonly provider: SandboxProvider;
   readonly tools: ToolAccess;
+  readonly audit: AuditTrail;
   readonly logger: Logger;
 }
 
@@ -87,6 +91,7 @@ export class ExecutionService {
         slot.release();
       });
       const sandbox = await this.#acquireSandbox(order, timing, cleanup);
+      this.#audit(order);
       order.onRunning();
       return await this.#runIn(sandbox, order, timing);
     } catch (error) {
@@ -149,6 +154,21 @@ export class ExecutionService {
       stop.close();
       collector.close();
     }
+  }
+
+  /** No program is delivered before the log has it. Throws an `AppError` where it cannot be written. */
+  #audit({ caller, id, policy, request: { code } }: ExecutionOrder): void {
+    const { audit } = this.#deps;
+    const codeSha256 = createHash("sha256").update(code).digest("hex");
+    audit.record({
+      type: "execution.started",
+      executionId: id,
+      who: caller.name,
+      runtime: policy.runtime,
+      codeSha256,
+      codeBytes: Buffer.byteLength(code),
+    });
+    audit.ensure();
   }
 
   #openTools({ caller, events, id, request }: ExecutionOrder): ToolSession {

@@ -4,9 +4,10 @@
 
 import type { Logger } from "pino";
 
+import type { AuditEntry, AuditTrail } from "../domain/audit-event.ts";
 import type { Caller } from "../domain/caller.ts";
 import { AppError } from "../domain/errors.ts";
-import type { Execution, ExecutionRequest } from "../domain/execution.ts";
+import type { Execution, ExecutionRequest, FinalStatus } from "../domain/execution.ts";
 import { newExecutionId } from "../domain/ids.ts";
 import { narrow } from "../domain/narrow.ts";
 import type { EffectivePolicy, RuntimeDefinition } from "../domain/runtime.ts";
@@ -26,6 +27,7 @@ export interface RuntimeManagerDeps {
   readonly admission: Admission;
   readonly store: ExecutionStore;
   readonly servers: Pick<ToolServers, "status">;
+  readonly audit: AuditTrail;
   readonly logger: Logger;
   /** Refuses what the sandbox layer knows that it cannot take, before anything is acquired. Throws an `AppError`. */
   readonly checkRequest: (request: ExecutionRequest, policy: EffectivePolicy) => void;
@@ -103,6 +105,11 @@ export class RuntimeManager {
     return this.#deps.servers.status();
   }
 
+  /** What the audit log was told lately, at once, the oldest first: `.slice(-10)` are the latest. */
+  getSecurityAuditLog(): readonly AuditEntry[] {
+    return this.#deps.audit.recent();
+  }
+
   /**
    * Runs a program and gives its result, whatever the program did.
    *
@@ -162,6 +169,7 @@ export class RuntimeManager {
   /** The policy that a request gets. */
   #check(request: ExecutionRequest, caller: Caller): EffectivePolicy {
     if (!this.#accepting) throw shuttingDown();
+    this.#deps.audit.ensure();
     const runtime = this.#select(request.runtime, caller);
     const policy = narrow(runtime, request);
     const unsupported = findUnsupported(policy.permissions);
@@ -222,11 +230,14 @@ export class RuntimeManager {
       const execution = await outcome;
       events.finished(execution);
       store.end(id, execution);
+      this.#auditEnd(record, execution);
       const { exitCode, runtime, signal, status, usage } = execution;
       logger.info({ executionId: id, owner, runtime, status, exitCode, signal, usage }, "execution ended");
       return execution;
     } catch (error) {
       const execution = notStarted(record, error);
+      const code = error instanceof AppError ? error.code : "INTERNAL";
+      this.#deps.audit.record({ type: "execution.not_started", executionId: id, who: owner, runtime: record.runtime, code });
       // Others may wait for it, or read its events.
       events.finished(execution);
       if (!detached) {
@@ -237,6 +248,25 @@ export class RuntimeManager {
       logger.error({ executionId: id, owner, err: error }, "an execution that nobody waits for could not be started");
       return execution;
     }
+  }
+
+  /** Refused calls of tools are in the log already, each as a call. */
+  #auditEnd({ id, owner }: ExecutionRecord, { degraded, denials, runtime, status, toolCalls, usage }: Execution): void {
+    const { audit } = this.#deps;
+    const execution = { executionId: id, who: owner };
+    for (const { count = 1, kind, setting, what } of denials) {
+      if (kind !== "tool") audit.record({ type: "denial", ...execution, kind, what, setting, count });
+    }
+    const calls = toolCalls.reduce((sum, { count = 1 }) => sum + count, 0);
+    audit.record({
+      type: "execution.ended",
+      ...execution,
+      runtime,
+      status: status as FinalStatus,
+      durationMs: usage.totalMs,
+      toolCalls: calls,
+      degraded,
+    });
   }
 
   #select(name: string | undefined, caller: Caller): RuntimeDefinition {

@@ -4,6 +4,7 @@ import { timingSafeEqual } from "node:crypto";
 
 import type { Request, RequestHandler, Response } from "express";
 
+import type { AuditSink } from "../domain/audit-event.ts";
 import { ANONYMOUS, hashKey, SCOPES } from "../domain/caller.ts";
 import type { ApiKey, Caller, Scope } from "../domain/caller.ts";
 import { AppError } from "../domain/errors.ts";
@@ -61,12 +62,13 @@ export class Authenticator {
 export const principalOf = (response: Response): Principal => response.locals["principal"] as Principal;
 
 /** Lets requests with a key through; the handlers find whose it is in `response.locals.principal`. */
-export function requireKey(authenticator: Authenticator): RequestHandler {
+export function requireKey(authenticator: Authenticator, audit: AuditSink): RequestHandler {
   const strangers = new StrangerLog();
   return (request, response, next) => {
     const principal = authenticator.identify(request.headers.authorization);
     if (principal === undefined) {
       strangers.note(request);
+      audit.record({ type: "authentication.failed", address: request.socket.remoteAddress, count: 1 });
       response.set("WWW-Authenticate", "Bearer");
       throw new AppError({
         code: "UNAUTHENTICATED",

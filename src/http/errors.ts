@@ -3,6 +3,7 @@
 import type { ErrorRequestHandler } from "express";
 import { z } from "zod";
 
+import type { AuditSink } from "../domain/audit-event.ts";
 import { AppError } from "../domain/errors.ts";
 import type { ErrorCode, ErrorDetail } from "../domain/errors.ts";
 import { problemsOf } from "../domain/schema-issues.ts";
@@ -63,17 +64,26 @@ export function parseRequest<T extends z.ZodType>(schema: T, value: unknown, wha
   throw new AppError({ code: "INVALID_REQUEST", message: `The ${what} is not valid: ${shown.join("; ")}${more}.`, details });
 }
 
-/** The last handler: answers, and logs what is the service's own fault. */
-export const handleErrors: ErrorRequestHandler = (thrown: unknown, request, response, next) => {
-  const error = toAppError(thrown);
-  if (error.code === "INTERNAL") request.log.error({ err: thrown }, "internal error");
-  // Where nothing failed, a request was refused: its message says all, and a stack for each would fill the log.
-  else if (error.status >= 500) request.log.warn(error.cause === undefined ? {} : { err: error }, error.message);
-  if (response.headersSent) {
-    next(thrown);
-    return;
-  }
-  if (error.retryAfterSeconds !== undefined) response.set("Retry-After", String(error.retryAfterSeconds));
-  const { code, details, message, status } = error;
-  response.status(status).json({ error: { code, message, details, requestId: response.get("X-Request-Id") ?? "" } });
-};
+/** What a caller asked for and was not granted. */
+const REFUSALS: ReadonlySet<ErrorCode> = new Set(["FORBIDDEN", "PERMISSION_WIDENING", "LIMIT_EXCEEDED", "QUEUE_FULL"]);
+
+/** The last handler: answers, logs what is the service's own fault, and tells the audit log of refusals. */
+export const handleErrors =
+  (audit: AuditSink): ErrorRequestHandler =>
+  (thrown: unknown, request, response, next) => {
+    const error = toAppError(thrown);
+    if (REFUSALS.has(error.code)) {
+      const { name = null } = (response.locals["principal"] ?? {}) as { readonly name?: string };
+      audit.record({ type: "request.refused", who: name, code: error.code, what: error.message, count: 1 });
+    }
+    if (error.code === "INTERNAL") request.log.error({ err: thrown }, "internal error");
+    // Where nothing failed, a request was refused: its message says all, and a stack for each would fill the log.
+    else if (error.status >= 500) request.log.warn(error.cause === undefined ? {} : { err: error }, error.message);
+    if (response.headersSent) {
+      next(thrown);
+      return;
+    }
+    if (error.retryAfterSeconds !== undefined) response.set("Retry-After", String(error.retryAfterSeconds));
+    const { code, details, message, status } = error;
+    response.status(status).json({ error: { code, message, details, requestId: response.get("X-Request-Id") ?? "" } });
+  };

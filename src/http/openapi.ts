@@ -5,6 +5,7 @@ import { z } from "zod";
 import { ERROR_STATUS } from "../domain/errors.ts";
 import { executionRequestSchema, executionSchema, executionSummarySchema } from "../domain/execution.ts";
 import { serverStatusSchema, toolDescriptionSchema } from "../domain/server-status.ts";
+import { auditPageSchema, auditQuerySchema } from "./audit-routes.ts";
 import { errorBodySchema } from "./errors.ts";
 import { getQuerySchema, listQuerySchema } from "./executions-routes.ts";
 import { runtimeViewSchema } from "./runtimes-routes.ts";
@@ -223,6 +224,14 @@ function paths(): Json {
   return {
     ...executionPaths(),
     ...toolPaths(),
+    "/v1/audit": {
+      get: {
+        operationId: "readAudit",
+        summary: "What the audit log was told, newest first",
+        parameters: query(auditQuerySchema),
+        responses: { "200": answer("A page of entries", ref("AuditPage")), ...errors(400, 401, 403) },
+      },
+    },
     "/v1/runtimes": {
       get: {
         operationId: "listRuntimes",
@@ -269,6 +278,7 @@ export function openApiDocument(version: string): Json {
         Server: schemaOf(serverStatusSchema, "output"),
         ServerSummary: schemaOf(serverSummarySchema, "output"),
         Tool: schemaOf(listedToolSchema, "output"),
+        AuditPage: schemaOf(auditPageSchema, "output"),
         ToolDetails: schemaOf(toolDescriptionSchema, "output"),
         Error: schemaOf(errorBodySchema, "output"),
       },

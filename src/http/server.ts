@@ -13,6 +13,8 @@ import { AppError } from "../domain/errors.ts";
 import type { RuntimeManager } from "../execution/runtime-manager.ts";
 import type { ToolServers } from "../execution/tool-access.ts";
 import type { Health } from "../observability/health.ts";
+import { auditRoutes } from "./audit-routes.ts";
+import type { AuditReader } from "./audit-routes.ts";
 import type { Authenticator } from "./authentication.ts";
 import { requireKey, requireScope } from "./authentication.ts";
 import { closeWithConnection } from "./closed-connections.ts";
@@ -29,7 +31,7 @@ import { toolsRoutes } from "./tools-routes.ts";
 export interface HttpDeps {
   readonly manager: RuntimeManager;
   readonly servers: ToolServers;
-  readonly audit: AuditSink;
+  readonly audit: AuditSink & AuditReader;
   readonly health: Health;
   readonly authenticator: Authenticator;
   readonly allowedHosts: readonly string[];
@@ -95,17 +97,18 @@ export function createHttpApp(deps: HttpDeps): Express {
     })
     .all(methodNotAllowed("GET"));
 
-  app.use("/v1", requireKey(authenticator));
+  app.use("/v1", requireKey(authenticator, audit));
   // Bodies are parsed after authentication, so that a stranger's megabytes are never read. To start a program takes "execute".
   const run = requireScope("execute", "admin");
   app.use("/v1/executions", run, executionsRoutes({ manager, maxBodyBytes }));
   app.use("/v1/runtimes", run, runtimesRoutes(manager));
   app.use("/v1/servers", run, serversRoutes({ servers, audit }));
   app.use("/v1/tools", run, toolsRoutes(servers));
+  app.use("/v1/audit", requireScope("audit"), auditRoutes(audit));
 
   app.use((request) => {
     throw new AppError({ code: "NOT_FOUND", message: `There is nothing at ${request.path}. The API is described at /openapi.json.` });
   });
-  app.use(handleErrors);
+  app.use(handleErrors(audit));
   return app;
 }

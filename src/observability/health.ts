@@ -37,8 +37,20 @@ export interface HealthDeps {
   readonly managerStatus: () => ManagerStatus;
   /** The MCP servers. */
   readonly servers: () => readonly ServerState[];
+  readonly audit: () => AuditReport;
   /** Those who run or wait. */
   readonly callers: () => readonly CallerStatus[];
+}
+
+export interface AuditReport {
+  readonly enabled: boolean;
+  readonly entries: number;
+  /** Entries that are not in the files yet. */
+  readonly waiting: number;
+  /** Why nothing can be written; there while it is so. */
+  readonly problem?: string;
+  /** Nothing runs meanwhile. */
+  readonly refuses: boolean;
 }
 
 export interface HealthReport {
@@ -57,6 +69,7 @@ export interface DetailedHealthReport extends HealthReport {
   readonly configuration: ConfigurationReport;
   readonly knownHoles: HealthDeps["knownHoles"];
   readonly servers: readonly ServerReport[];
+  readonly audit: AuditReport;
   readonly executions: ManagerStatus & { readonly callers?: readonly CallerStatus[] };
 }
 
@@ -86,14 +99,16 @@ export class Health {
 
   /** In full, for those with a key; with what each of the callers has, for an admin; with the servers that the key may know of. */
   async detailed(show: Shown = { callers: false, server: () => true }): Promise<DetailedHealthReport> {
+    const audit = this.#deps.audit();
     const { callers, engine, inForce, knownHoles, managerStatus, servers: allServers, version } = this.#deps;
     const answers = await this.#engineAnswers();
     const executions = { ...managerStatus(), ...(show.callers ? { callers: callers() } : {}) };
     const found = allServers();
-    const status = !answers || !executions.accepting ? "down" : found.some(isImpaired) ? "degraded" : "ok";
+    const canRun = answers && executions.accepting && !audit.refuses;
+    const status = !canRun ? "down" : found.some(isImpaired) ? "degraded" : "ok";
     const servers = found.filter(show.server).map(summarize);
     const { configuration, images, layers } = inForce();
-    return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, servers, executions };
+    return { status, version, engine: { ...engine, answers }, configuration, images, layers, knownHoles, servers, audit, executions };
   }
 
   #engineAnswers(): Promise<boolean> {

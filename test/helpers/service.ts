@@ -14,7 +14,10 @@ import { pino } from "pino";
 import { startApp } from "../../src/app.ts";
 import type { App } from "../../src/app.ts";
 import type { ReloadOutcome } from "../../src/configuration.ts";
+import { readAuditKey } from "../../src/audit/audit-key.ts";
+import { verifyAuditLog } from "../../src/audit/verify.ts";
 import { readEnvironment } from "../../src/config/environment.ts";
+import type { ServiceConfig } from "../../src/config/environment.ts";
 import type { Execution } from "../../src/domain/execution.ts";
 import { connectEngine } from "../../src/sandbox/docker/engine.ts";
 import { LABEL } from "../../src/sandbox/docker/labels.ts";
@@ -73,6 +76,8 @@ export async function writeSetUp(folder: string, options: ServiceOptions = {}): 
     CODE_MODE_CONFIG_DIR: path.join(folder, "config"),
     CODE_MODE_WORKSPACE_ROOT: workspace,
     CODE_MODE_STATE_DIR: path.join(folder, "state"),
+    CODE_MODE_AUDIT_DIR: path.join(folder, "audit"),
+    CODE_MODE_AUDIT_KEY_FILE: path.join(folder, "audit-key", "audit.key"),
     ...(process.env["DOCKER_HOST"] === undefined ? {} : { DOCKER_HOST: process.env["DOCKER_HOST"] }),
     ...options.env,
   };
@@ -82,10 +87,12 @@ export class TestService {
   readonly folder: string;
   readonly logLines: string[];
   readonly #app: App;
+  readonly #audit: ServiceConfig["audit"];
 
-  private constructor(folder: string, app: App, logLines: string[]) {
+  private constructor(folder: string, app: App, audit: ServiceConfig["audit"], logLines: string[]) {
     this.folder = folder;
     this.#app = app;
+    this.#audit = audit;
     this.logLines = logLines;
   }
 
@@ -95,8 +102,9 @@ export class TestService {
     try {
       const env = await writeSetUp(folder, options);
       const logger = pino({ level: options.logLevel ?? "info" }, { write: (line: string) => void logLines.push(line) });
-      const app = await startApp(readEnvironment({ env, cwd: folder }), logger);
-      return new TestService(folder, app, logLines);
+      const config = readEnvironment({ env, cwd: folder });
+      const app = await startApp(config, logger);
+      return new TestService(folder, app, config.audit, logLines);
     } catch (error) {
       await rm(folder, { recursive: true, force: true });
       throw error;
@@ -172,9 +180,19 @@ export class TestService {
       const own = volumes.filter((volume) => volume.Labels[LABEL.runDirectory]?.startsWith(this.folder));
       assert.deepEqual(own, [], "volumes are left");
       assert.deepEqual(await readdir(path.join(this.folder, "state")), [], "the state folder is not empty");
+      await this.#assertAudited();
     } finally {
       await rm(this.folder, { recursive: true, force: true });
     }
+  }
+
+  /** The audit log is as it was written. A test that wants none, or its own, says so in the environment. */
+  async #assertAudited(): Promise<void> {
+    const { enabled, folder, keyFile } = this.#audit;
+    if (!enabled) return;
+    const { lines, problems } = await verifyAuditLog({ folder, keyFile, key: await readAuditKey(keyFile) });
+    assert.deepEqual(problems, [], "the audit log is not whole");
+    assert.ok(lines > 0, "the audit log is empty");
   }
 
   async #containers(): Promise<Docker.ContainerInfo[]> {

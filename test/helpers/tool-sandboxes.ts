@@ -9,6 +9,7 @@ import { pino } from "pino";
 
 import { readEnvironment } from "../../src/config/environment.ts";
 import { parseRuntimes } from "../../src/config/runtimes-file.ts";
+import { NO_AUDIT } from "../../src/domain/audit-event.ts";
 import type { Execution } from "../../src/domain/execution.ts";
 import { executionRequestSchema } from "../../src/domain/execution.ts";
 import type { ToolAnswer, ToolCallRequest, ToolNamespace, ToolProgress } from "../../src/domain/tool-call.ts";
@@ -144,11 +145,12 @@ export class ToolSandboxes {
     const tools: ToolAccess = { open: ({ who }) => sessionOf(this.#ports.get(who) ?? NO_TOOLS) };
     this.#manager = new RuntimeManager({
       runtimes: sandboxes.runtimes,
-      executions: new ExecutionService({ admission, provider: sandboxes.provider, tools, logger }),
+      executions: new ExecutionService({ admission, provider: sandboxes.provider, tools, audit: NO_AUDIT, logger }),
       admission,
       servers: NO_TOOL_ACCESS,
       store: new ExecutionStore({ maxRecords: 1000, maxBytes: 2 ** 26, ttlMs: 60_000 }),
       logger,
+      audit: NO_AUDIT,
       checkRequest: checkInputFiles,
     });
   }

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 
 import { Configuration } from "../../src/configuration.ts";
 import type { ReloadablePart } from "../../src/configuration.ts";
+import { NO_AUDIT } from "../../src/domain/audit-event.ts";
 import { StartupError } from "../../src/domain/errors.ts";
 
 interface Logged {
@@ -17,7 +18,7 @@ function configurationOf(parts: readonly ReloadablePart[]): { configuration: Con
   };
   let second = 0;
   const now = (): Date => new Date(Date.UTC(2026, 0, 1, 0, 0, second++));
-  return { configuration: new Configuration({ parts, logger: logger as never, now }), log };
+  return { configuration: new Configuration({ parts, audit: NO_AUDIT, logger: logger as never, now }), log };
 }
 
 const works = (name: string): ReloadablePart => ({ name, reload: () => Promise.resolve() });

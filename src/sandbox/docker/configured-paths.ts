@@ -15,6 +15,8 @@ export interface SandboxSettings {
   /** It may lie outside of the configuration folder. */
   readonly keysFile: string;
   readonly stateDir: string;
+  /** Both may lie outside of the state folder. */
+  readonly audit: { readonly folder: string; readonly keyFile: string };
   readonly workspaceRoot: string;
 }
 
@@ -35,7 +37,7 @@ export async function findPathProblems(
   // The workspace may lie in the project's folder, as it does when the project runs from its sources.
   const places = {
     notContained: await realPaths([packageRoot, engineSocket]),
-    closed: await realPaths([config.configDir, config.stateDir, config.keysFile]),
+    closed: await realPaths([config.configDir, config.stateDir, config.keysFile, config.audit.folder, config.audit.keyFile]),
   };
   const persistPlaces = {
     notContained: places.notContained,

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 
 import { pino } from "pino";
 
+import { NO_AUDIT } from "../../../src/domain/audit-event.ts";
 import type { Caller } from "../../../src/domain/caller.ts";
 import { AppError } from "../../../src/domain/errors.ts";
 import { executionSchema } from "../../../src/domain/execution.ts";
@@ -41,11 +42,12 @@ describe("runtime-manager: executions", () => {
     const admission = new Admission({ maxRunning: 4, maxStarting: 2, maxQueued: 10, ...limits });
     manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
-      executions: new ExecutionService({ admission, provider: sandboxes, tools: NO_TOOL_ACCESS, logger }),
+      executions: new ExecutionService({ admission, provider: sandboxes, tools: NO_TOOL_ACCESS, audit: NO_AUDIT, logger }),
       servers: NO_TOOL_ACCESS,
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
       logger,
+      audit: NO_AUDIT,
       checkRequest,
     });
   };

@@ -254,6 +254,7 @@ describe("http access: keys and scopes", () => {
       "layers",
       "knownHoles",
       "servers",
+      "audit",
       "executions",
     ]);
     for (const path of ["/livez", "/readyz", "/openapi.json"]) assert.equal((await service.send(path)).status, 200, path);

@@ -14,6 +14,7 @@ const healthOf = (more: Partial<HealthDeps>): Health =>
     managerStatus: () => ({ accepting: true, running: 1, queued: 2 }),
     callers: () => [{ name: "alice", running: 1, queued: 2 }],
     servers: () => [],
+    audit: () => ({ enabled: true, entries: 7, waiting: 0, refuses: false }),
     ...more,
   });
 
@@ -28,6 +29,7 @@ describe("health: whether code can be run", () => {
       knownHoles: [],
       layers: [],
       servers: [],
+      audit: { enabled: true, entries: 7, waiting: 0, refuses: false },
       executions: { accepting: true, running: 1, queued: 2 },
     });
     const { executions } = await healthOf({}).detailed({ callers: true, server: () => true });

@@ -9,6 +9,7 @@ import type { AddressInfo } from "node:net";
 import { pino } from "pino";
 import type { z } from "zod";
 
+import { NO_AUDIT } from "../../../src/domain/audit-event.ts";
 import type { AuditEvent } from "../../../src/domain/audit-event.ts";
 import { hashKey } from "../../../src/domain/caller.ts";
 import type { ApiKey, Scope } from "../../../src/domain/caller.ts";
@@ -97,11 +98,12 @@ export class HttpService {
     admission.isShared = keys !== undefined && keys.length > 1;
     this.manager = new RuntimeManager({
       runtimes: new Map(runtimes.map((runtime) => [runtime.name, runtime])),
-      executions: new ExecutionService({ admission, provider: this.sandboxes, tools, logger }),
+      executions: new ExecutionService({ admission, provider: this.sandboxes, tools, audit: NO_AUDIT, logger }),
       admission,
       store: new ExecutionStore({ ttlMs: 60_000, maxRecords: 100, maxBytes: 1e8 }),
       servers: tools,
       logger,
+      audit: NO_AUDIT,
       checkRequest: checkInputFiles,
     });
     const health = new Health({
@@ -117,13 +119,17 @@ export class HttpService {
       managerStatus: () => this.manager.status(),
       callers: () => admission.callers(),
       servers: () => tools.status(),
+      audit: () => ({ enabled: false, entries: 0, waiting: 0, refuses: false }),
     });
     this.authenticator = new Authenticator(keys && hashed(keys));
     this.#server = createServer(
       createHttpApp({
         manager: this.manager,
         servers: tools,
-        audit: { record: (event) => this.audited.push(event) },
+        audit: {
+          record: (event) => this.audited.push(event),
+          query: () => Promise.resolve({ entries: [], next: undefined }),
+        },
         health,
         authenticator: this.authenticator,
         allowedHosts,

@@ -1,0 +1,247 @@
+/**
+ * The audit log: who ran what, which tools were called, what was refused.
+ *
+ * Lines go to a chain of files (see chain.ts) in turns of the event loop, with one write for all that wait. Where nothing can be written
+ * they wait, up to a number; what is beyond is added up. Whoever must not go on unaudited calls {@link AuditLog.ensure}.
+ */
+
+import type { Logger } from "pino";
+
+import type { AuditEntry, AuditEvent, AuditNote, AuditTrail } from "../domain/audit-event.ts";
+import { AppError, StartupError } from "../domain/errors.ts";
+import { Anchor, readAnchor } from "./anchor.ts";
+import { openAuditKey, openPrivateFolder } from "./audit-key.ts";
+import { entryFields, entryJson } from "./entry-text.ts";
+import { chainPrefix, claimChain, listLogFiles } from "./log-files.ts";
+import { LogWriter } from "./log-writer.ts";
+import { openChain } from "./open-chain.ts";
+import { readBack } from "./read-back.ts";
+import type { AuditPage, AuditQuery } from "./read-back.ts";
+import { Repeats } from "./repeats.ts";
+
+export interface AuditSettings {
+  /** False: the recent entries in memory are all there is. */
+  readonly enabled: boolean;
+  readonly folder: string;
+  readonly keyFile: string;
+  readonly maxFileBytes: number;
+  readonly maxFiles: number;
+  /** What becomes of executions when nothing can be written. */
+  readonly onFailure: "refuse" | "continue";
+}
+
+export interface AuditStatus {
+  readonly enabled: boolean;
+  readonly entries: number;
+  readonly waiting: number;
+  /** Why nothing can be written; there while it is so. */
+  readonly problem?: string;
+  /** Nothing runs meanwhile. */
+  readonly refuses: boolean;
+}
+
+const RECENT = 1000;
+const MAX_WAITING = 10_000;
+const RETRY_MS = 1000;
+const SYNC_MS = 1000;
+const SUMS_MS = 60_000;
+const RETRY_AFTER_SECONDS = 5;
+
+interface Destination {
+  readonly writer: LogWriter;
+  readonly chain: number;
+  readonly release: () => Promise<void>;
+}
+
+type Log = Pick<Logger, "error" | "warn" | "info">;
+
+export class AuditLog implements AuditTrail {
+  readonly #settings: AuditSettings;
+  readonly #logger: Log;
+  readonly #destination: Destination | undefined;
+  readonly #recent: AuditEntry[] = [];
+  /** By execution; "" for all else. */
+  readonly #repeats = new Map<string, Repeats>();
+  readonly #timers: NodeJS.Timeout[] = [];
+  #waiting: { readonly seq: number; readonly json: string }[] = [];
+  #lost = new Map<string, number>();
+  #seq: number;
+  #problem: Error | undefined;
+  #retryAt = 0;
+  #scheduled = false;
+  #closed = false;
+
+  private constructor(settings: AuditSettings, logger: Log, destination: Destination | undefined) {
+    this.#settings = settings;
+    this.#logger = logger;
+    this.#destination = destination;
+    this.#seq = destination?.writer.lastSeq ?? 0;
+    this.#every(SUMS_MS, () => {
+      this.#giveSums();
+    });
+    this.#every(SYNC_MS, () => {
+      if (this.#problem !== undefined) this.#flush();
+      else this.#attempt(() => destination?.writer.sync());
+    });
+  }
+
+  /** Takes a chain that nobody writes to, and goes on where it ends. Throws a {@link StartupError} that says what to mend. */
+  static async open(settings: AuditSettings, logger: Log): Promise<AuditLog> {
+    if (!settings.enabled) {
+      logger.warn("MCP_AUDIT_LOGGING is false: nothing that is done here is kept in an audit log");
+      return new AuditLog(settings, logger, undefined);
+    }
+    try {
+      const { destination, found } = await openDestination(settings);
+      const log = new AuditLog(settings, logger, destination);
+      for (const what of found) log.#damaged(what);
+      log.#flush();
+      if (log.#problem !== undefined) throw log.#problem;
+      return log;
+    } catch (error) {
+      if (error instanceof StartupError) throw error;
+      throw new StartupError([`environment: CODE_MODE_AUDIT_DIR: ${settings.folder} cannot be used: ${(error as Error).message}`], error);
+    }
+  }
+
+  record(event: AuditEvent): void {
+    if (this.#closed) return;
+    const scope = "executionId" in event ? event.executionId : "";
+    const isEnd = event.type === "execution.ended" || event.type === "execution.not_started";
+    if (isEnd) this.#giveSumsOf(scope);
+    let repeats = this.#repeats.get(scope);
+    if (repeats === undefined && !isEnd) this.#repeats.set(scope, (repeats = new Repeats()));
+    if (repeats?.admit(event) ?? true) this.#add(event);
+  }
+
+  ensure(): void {
+    this.#flush();
+    if (!this.#isRefusing) return;
+    throw new AppError({
+      code: "AUDIT_UNAVAILABLE",
+      message: "The audit log cannot be written, and nothing runs unaudited here. The service's log says why.",
+      retryAfterSeconds: RETRY_AFTER_SECONDS,
+      cause: this.#problem,
+    });
+  }
+
+  recent(): readonly AuditEntry[] {
+    return [...this.#recent];
+  }
+
+  get status(): AuditStatus {
+    const { enabled } = this.#settings;
+    const problem = this.#problem === undefined ? {} : { problem: this.#problem.message };
+    return { enabled, entries: this.#seq, waiting: this.#waiting.length, refuses: this.#isRefusing, ...problem };
+  }
+
+  /** Entries, the newest first: those of the files, or where none are kept the recent ones. */
+  async query(query: AuditQuery): Promise<AuditPage> {
+    this.#flush();
+    const { folder } = this.#settings;
+    const files = this.#destination && (await listLogFiles(folder)).get(this.#destination.chain);
+    return readBack(files ?? this.#recent, query);
+  }
+
+  /** Writes what waits, and lets others have the chain. Idempotent. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#giveSums();
+    this.#closed = true;
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#retryAt = 0;
+    this.#flush();
+    if (this.#waiting.length > 0)
+      this.#logger.error({ entries: this.#waiting.length }, "entries of the audit log are lost: it could not be written");
+    this.#attempt(() => this.#destination?.writer.close());
+    await this.#destination?.release();
+  }
+
+  get #isRefusing(): boolean {
+    return this.#problem !== undefined && this.#settings.onFailure === "refuse";
+  }
+
+  #damaged(found: string): void {
+    this.#logger.error({ found }, `the audit log is not as it was left: ${found}. \`code-mode audit verify\` looks through all of it`);
+    this.#add({ type: "audit.damaged", found });
+  }
+
+  #add(event: AuditEvent | AuditNote): void {
+    if (this.#waiting.length >= MAX_WAITING) {
+      const { count = 1 } = event as { readonly count?: number };
+      this.#lost.set(event.type, (this.#lost.get(event.type) ?? 0) + count);
+      return;
+    }
+    const entry: AuditEntry = { seq: ++this.#seq, time: new Date().toISOString(), ...entryFields(event) };
+    this.#recent.push(entry);
+    if (this.#recent.length > RECENT) this.#recent.shift();
+    if (this.#destination === undefined) return;
+    this.#waiting.push({ seq: entry.seq, json: entryJson(entry) });
+    if (this.#scheduled) return;
+    this.#scheduled = true;
+    setImmediate(() => {
+      this.#scheduled = false;
+      this.#flush();
+    });
+  }
+
+  /** Writes what waits. While nothing can be written it tries at times only. */
+  #flush(): void {
+    const { writer } = this.#destination ?? {};
+    if (writer === undefined || this.#waiting.length === 0) return;
+    if (this.#problem !== undefined && performance.now() < this.#retryAt) return;
+    const failed = this.#problem !== undefined;
+    this.#attempt(() => {
+      writer.write(this.#waiting);
+      this.#waiting = [];
+    });
+    if (!failed || this.#problem !== undefined) return;
+    this.#logger.info("the audit log can be written again");
+    if (this.#lost.size === 0) return;
+    const counts = Object.fromEntries(this.#lost);
+    this.#lost = new Map();
+    this.#add({ type: "audit.lost", counts });
+  }
+
+  #attempt(action: () => void): void {
+    try {
+      action();
+      this.#problem = undefined;
+    } catch (error) {
+      if (this.#problem === undefined) this.#logger.error({ err: error }, `the audit log cannot be written: ${(error as Error).message}`);
+      this.#problem = error as Error;
+      this.#retryAt = performance.now() + RETRY_MS / 2;
+    }
+  }
+
+  #giveSumsOf(scope: string): void {
+    for (const sum of this.#repeats.get(scope)?.take() ?? []) this.#add(sum);
+    this.#repeats.delete(scope);
+  }
+
+  #giveSums(): void {
+    for (const scope of [...this.#repeats.keys()]) this.#giveSumsOf(scope);
+  }
+
+  #every(ms: number, action: () => void): void {
+    this.#timers.push(setInterval(action, ms).unref());
+  }
+}
+
+async function openDestination(settings: AuditSettings): Promise<{ destination: Destination; found: readonly string[] }> {
+  const { folder, keyFile, maxFileBytes, maxFiles } = settings;
+  await openPrivateFolder(folder);
+  const key = await openAuditKey(keyFile, folder);
+  const prefix = await chainPrefix(folder);
+  const { chain, release } = await claimChain(prefix);
+  try {
+    const name = `${prefix}${chain}`;
+    const files = (await listLogFiles(folder)).get(chain) ?? [];
+    const { found, state } = await openChain({ folder, chain, files, anchor: await readAnchor(key, keyFile, name) });
+    const anchor = Anchor.open(key, keyFile, name);
+    return { destination: { writer: new LogWriter({ key, folder, chain, anchor, maxFileBytes, maxFiles }, state), chain, release }, found };
+  } catch (error) {
+    await release();
+    throw error;
+  }
+}

@@ -1,0 +1,82 @@
+/**
+ * Adds up what repeats. Of each kind the first events are let through one by one; those after them are one sum, exact, that is given out
+ * when the execution is over, or the time. A program can cause a hundred thousand denials a second.
+ *
+ * Kinds that strangers can make up are limited in number: what is beyond is added up by type.
+ */
+
+import type { AuditEvent } from "../domain/audit-event.ts";
+
+export const SINGLE_EVENTS = 20;
+const MAX_KINDS = 256;
+
+/** Fields that are no part of the kind, but added up. */
+const SUMMED = ["count", "durationMs", "requestBytes", "resultBytes"] as const;
+/** Fields that are neither: they would tell only of the first. */
+const LEFT_OUT: ReadonlySet<string> = new Set(["arguments", ...SUMMED]);
+/** What can come often. All others are rare by themselves, or bounded by what the service does. */
+const REPEATING: ReadonlySet<string> = new Set([
+  "tool.call",
+  "denial",
+  "authentication.failed",
+  "request.refused",
+  "server.state",
+  "server.command",
+]);
+
+interface Kind {
+  seen: number;
+  /** Of those that were not let through. */
+  readonly sum: Record<string, number>;
+  readonly event: AuditEvent;
+}
+
+/** A sum has the fields of its kind, `count`, and the sums. */
+export type Sum = AuditEvent & { readonly count: number };
+
+/** The events of one execution, or of all else in a while. */
+export class Repeats {
+  readonly #kinds = new Map<string, Kind>();
+
+  /** True when the event is to be kept as it is. */
+  admit(event: AuditEvent): boolean {
+    if (!REPEATING.has(event.type)) return true;
+    const kind = this.#kindOf(event);
+    kind.seen += 1;
+    if (kind.seen <= SINGLE_EVENTS) return true;
+    const fields = event as unknown as Record<string, unknown>;
+    for (const field of SUMMED) {
+      const value = fields[field] ?? (field === "count" ? 1 : undefined);
+      if (typeof value === "number") kind.sum[field] = (kind.sum[field] ?? 0) + value;
+    }
+    return false;
+  }
+
+  /** The sums so far; begins anew. */
+  take(): Sum[] {
+    const sums = [...this.#kinds.values()]
+      .filter(({ sum }) => "count" in sum)
+      .map(({ event, sum }) => ({ ...without(event), ...sum }) as unknown as Sum);
+    this.#kinds.clear();
+    return sums;
+  }
+
+  #kindOf(event: AuditEvent): Kind {
+    const key = JSON.stringify(without(event));
+    const known = this.#kinds.get(key);
+    if (known !== undefined) return known;
+    if (this.#kinds.size < MAX_KINDS) return this.#add(key, event);
+    const { type } = event;
+    return this.#kinds.get(type) ?? this.#add(type, { type, ...ofExecution(event), others: true } as unknown as AuditEvent, SINGLE_EVENTS);
+  }
+
+  #add(key: string, event: AuditEvent, seen = 0): Kind {
+    const kind = { seen, sum: {}, event };
+    this.#kinds.set(key, kind);
+    return kind;
+  }
+}
+
+const without = (event: AuditEvent): object => Object.fromEntries(Object.entries(event).filter(([name]) => !LEFT_OUT.has(name)));
+
+const ofExecution = (event: AuditEvent): object => ("executionId" in event ? { executionId: event.executionId, who: event.who } : {});
