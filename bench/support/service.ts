@@ -22,10 +22,7 @@ interface Extras {
 }
 
 /** Starts a service with these runtimes. It logs nothing. */
-export async function startService(
-  runtimes: object,
-  { mcpServers = {}, workspaceFolders = [] }: Extras = {},
-): Promise<BenchService> {
+export async function startService(runtimes: object, { mcpServers = {}, workspaceFolders = [] }: Extras = {}): Promise<BenchService> {
   const folder = await mkdtemp(path.join(tmpdir(), "cm-"));
   const remove = (): Promise<void> => rm(folder, { recursive: true, force: true });
   let app: App;
