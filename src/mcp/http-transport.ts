@@ -8,6 +8,7 @@
 
 import type { JSONRPCMessage, RequestId } from "@modelcontextprotocol/sdk/types.js";
 
+import { within } from "../lib/deadline.ts";
 import { EventTooLongError, readEvents } from "./event-stream-reader.ts";
 import { bodyOf, discard, FetchFailure, guardedFetch, readBody } from "./guarded-fetch.ts";
 import { LostAnswer } from "./lost-answer.ts";
@@ -219,10 +220,15 @@ export class HttpTransport implements PeerTransport {
     }
   }
 
-  close(): Promise<void> {
-    this.#finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
-    this.#closing ??= this.#terminate();
+  close(graceMs = 0): Promise<void> {
+    this.#closing ??= this.#close(graceMs);
     return this.#closing;
+  }
+
+  async #close(graceMs: number): Promise<void> {
+    if (graceMs > 0 && !this.#over) await within(this.#messages.allAnswered(), graceMs, "the last answers").catch(() => undefined);
+    this.#finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
+    await this.#terminate();
   }
 
   /** Tells the server that the session is over, as far as it listens: its memory of it may be large. */
@@ -247,8 +253,8 @@ export class HttpTransport implements PeerTransport {
     clearTimeout(this.#listenTimer);
     this.#messages.loseAll(lost);
     for (const abort of this.#underWay.keys()) abort.abort();
-    // After the answers that are on their way.
-    queueMicrotask(() => this.onclose?.());
+    // After the answers that are on their way, also to what is sent in this turn.
+    setImmediate(() => this.onclose?.());
   }
 
   // A method, since it changes while something is awaited, where the compiler cannot see it.

@@ -14,6 +14,7 @@ import type { Catalogue } from "./catalogue.ts";
 import { HttpTransport } from "./http-transport.ts";
 import { LostAnswer } from "./lost-answer.ts";
 import type { PeerTransport } from "./peer-transport.ts";
+import type { EndingTimes } from "./process-group.ts";
 import type { Redactor } from "./redaction.ts";
 import { createClient, defaultEnvironment } from "./sdk.ts";
 import { ServerStderr } from "./server-stderr.ts";
@@ -26,6 +27,7 @@ export interface LinkOptions {
   readonly definition: McpServerDefinition & { readonly transport: ServerTransport };
   readonly logger: Logger | undefined;
   readonly redactor: Redactor;
+  readonly endingTimes: EndingTimes;
   /** The server says that its tools have changed. */
   readonly onToolsChanged: () => void;
 }
@@ -125,10 +127,10 @@ export class Link {
     this.#end(reason);
   }
 
-  /** Resolves when nothing of the connection is left. Idempotent. */
-  async close(): Promise<void> {
+  /** Resolves when nothing of the connection is left. Idempotent. `graceMs` is for answers that may be on their way. */
+  async close(graceMs = 0): Promise<void> {
     this.#end("the connection was closed");
-    await this.#transport.close();
+    await this.#transport.close(graceMs);
   }
 }
 
@@ -176,13 +178,14 @@ async function connect(kind: TransportKind, options: LinkOptions, signal: AbortS
   }
 }
 
-async function createTransport(kind: TransportKind, { definition, logger, redactor }: LinkOptions): Promise<PeerTransport> {
+async function createTransport(kind: TransportKind, { definition, endingTimes, logger, redactor }: LinkOptions): Promise<PeerTransport> {
   const { name: server, transport } = definition;
   if (transport.kind === "stdio")
     return new StdioTransport({
       command: transport.command,
       args: transport.args,
       cwd: transport.cwd,
+      endingTimes,
       env: { ...(await defaultEnvironment()), ...transport.env },
       stderr: new ServerStderr({ logger, redactor, server }),
       warn: (message) => logger?.warn({ server }, message),

@@ -29,6 +29,7 @@ export class PeerMessages {
   readonly #events: PeerMessagesEvents;
   readonly #unanswered = new Set<RequestId>();
   readonly #unasked = new Budget(UNASKED);
+  #onAllAnswered: (() => void) | undefined;
 
   constructor(events: PeerMessagesEvents) {
     this.#events = events;
@@ -82,10 +83,19 @@ export class PeerMessages {
     for (const id of this.#unanswered) this.lose(id, lost);
   }
 
+  /** Resolves when no request is without an answer. */
+  allAnswered(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#unanswered.size === 0) resolve();
+      else this.#onAllAnswered = resolve;
+    });
+  }
+
   /** Not at once: the SDK takes progress in the next microtask, and not any more when the answer has come. */
   #answer(message: JSONRPCMessage): void {
     queueMicrotask(() => {
       this.#events.deliver(message);
+      if (this.#unanswered.size === 0) this.#onAllAnswered?.();
     });
   }
 

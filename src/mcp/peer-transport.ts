@@ -8,7 +8,8 @@ export interface PeerTransport extends Transport {
   /** Something went wrong that may mean that the server is gone: find out. */
   onsuspect?: () => void;
   /**
-   * Ends the connection; resolves when nothing of it is left. Idempotent. Requests without an answer are lost.
+   * Ends the connection; resolves when nothing of it is left. Idempotent. Requests without an answer are lost; where each has a
+   * connection of its own they get `graceMs` to be answered, or refused in so many words.
    */
-  close(): Promise<void>;
+  close(graceMs?: number): Promise<void>;
 }

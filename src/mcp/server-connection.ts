@@ -23,8 +23,10 @@ import { HealthMonitor } from "./health-check.ts";
 import { openLink, reasonOf } from "./link.ts";
 import type { Link } from "./link.ts";
 import { LostAnswer } from "./lost-answer.ts";
+import type { EndingTimes } from "./process-group.ts";
 import { Redactor } from "./redaction.ts";
 import type { ToolReply } from "./reply.ts";
+import { ENDING_TIMES } from "./stdio-transport.ts";
 import { callTool } from "./tool-call.ts";
 
 export interface ServerConnectionOptions extends ConnectionEvents {
@@ -35,6 +37,8 @@ export interface ServerConnectionOptions extends ConnectionEvents {
   readonly random?: (() => number) | undefined;
   /** From the start of an attempt to the list of tools; the first one of a process may have to wait for a download. */
   readonly connectTimeoutMs?: number | undefined;
+  /** What a process has to end well, before it is killed. */
+  readonly endingTimes?: EndingTimes | undefined;
 }
 
 interface CallOptions {
@@ -61,6 +65,8 @@ interface Opened {
 const CONNECT_TIMEOUT_MS = 60_000;
 /** A connection that lasts so long is a success: the next failure counts as the first. */
 const STABLE_MS = 60_000;
+/** What calls under way get of a connection that is over, where each has one of its own. */
+const GRACE_MS = 1000;
 const MAX_REASON_CHARS = 1000;
 
 export class ServerConnection {
@@ -239,11 +245,11 @@ export class ServerConnection {
       },
     });
     try {
-      const { logger } = this.#options;
+      const { endingTimes = ENDING_TIMES, logger } = this.#options;
       const onToolsChanged = (): void => {
         refresher.changed();
       };
-      const opening = await openLink({ definition, logger, redactor: this.#redactor, onToolsChanged }, stop.signal);
+      const opening = await openLink({ definition, endingTimes, logger, redactor: this.#redactor, onToolsChanged }, stop.signal);
       link = opening;
       stop.signal.addEventListener("abort", () => void opening.close());
       this.#adopt(await opening.listTools(timeoutMs));
@@ -289,7 +295,7 @@ export class ServerConnection {
     this.#connectedAt = undefined;
     this.#latencyMs = undefined;
     this.#to("down", reason);
-    await link.close();
+    await link.close(this.#closed() ? 0 : GRACE_MS);
     if (this.#asked || this.#clock.now() - connectedAt >= STABLE_MS) this.#failures = 0;
     return { reachable: false, reason };
   }

@@ -148,7 +148,7 @@ export class SseTransport implements PeerTransport {
     this.#over = true;
     this.#messages.loseAll(lost);
     for (const abort of this.#underWay) abort.abort();
-    // After the answers that are on their way.
-    queueMicrotask(() => this.onclose?.());
+    // After the answers that are on their way, also to what is sent in this turn.
+    setImmediate(() => this.onclose?.());
   }
 }

@@ -25,7 +25,8 @@ const MAX_UNREAD_BYTES = 16 * 1024 * 1024;
 const MAX_DROPPED_BYTES = 64 * 1024 * 1024;
 /** A server that ends its output is about to exit, and how says more. */
 const EXIT_WAIT_MS = 200;
-const ENDING: EndingTimes = { inputMs: 300, termMs: 2000 };
+/** What a process has to end well, before it is killed. */
+export const ENDING_TIMES: EndingTimes = { inputMs: 300, termMs: 2000 };
 const OPENING_BRACE = 0x7b;
 
 export interface StdioTransportOptions {
@@ -35,6 +36,7 @@ export interface StdioTransportOptions {
   readonly env: Readonly<Record<string, string>>;
   readonly cwd: string | undefined;
   readonly stderr: ServerStderr;
+  readonly endingTimes: EndingTimes;
   /** Some processes will not die, or noise came. */
   readonly warn: (message: string) => void;
 }
@@ -193,15 +195,16 @@ export class StdioTransport implements PeerTransport {
     this.#over = true;
     clearTimeout(this.#exitTimer);
     this.#messages.loseAll(lost);
-    // After the answers that are on their way.
-    queueMicrotask(() => this.onclose?.());
+    // After the answers that are on their way, also to what is sent in this turn.
+    setImmediate(() => this.onclose?.());
   }
 
   async #endGroup(): Promise<void> {
     const child = this.#child;
     if (child?.pid === undefined) return;
     child.stdin.end();
-    if (!(await endProcessGroup(child.pid, ENDING))) this.#options.warn("some processes of the server do not die, not even of SIGKILL");
+    if (!(await endProcessGroup(child.pid, this.#options.endingTimes)))
+      this.#options.warn("some processes of the server do not die, not even of SIGKILL");
     // What left the group may hold the pipes open; nobody reads them any more.
     for (const stream of [child.stdin, child.stdout, child.stderr]) stream.destroy();
   }
