@@ -103,7 +103,7 @@ module.exports = {
     layer("security", [DOMAIN, LIB]),
     layer("audit", [DOMAIN, LIB]),
     layer("mcp", [DOMAIN, LIB, "^src/security/", "^src/execution/tool-access\\.ts$", SANDBOX_PORTS]),
-    layer("http", [DOMAIN, LIB, EXECUTION, OBSERVABILITY, SANDBOX_PORTS, "^src/mcp/", "^src/audit/"]),
+    layer("http", [DOMAIN, LIB, EXECUTION, OBSERVABILITY, SANDBOX_PORTS, "^src/audit/"]),
     {
       name: "ports-know-no-engine",
       severity: "error",
