@@ -2,8 +2,9 @@
  * How a connection to a server tells of its state.
  *
  * `connecting`: an attempt is under way. `connected`: calls are sent. `degraded`: the server is there and not all is well: calls are sent
- * where there is a connection (its health check fails, its list of tools is not complete), else an attempt follows (it does not list its
- * tools). `down`: no connection; an attempt follows by itself unless the configuration has a problem. `disabled`: by the configuration.
+ * where there is a connection (its health check says so, its list of tools is not complete), else an attempt follows (it does not list
+ * its tools). `down`: no connection, and an attempt follows by itself unless the configuration has a problem; or what the health check
+ * looks at is not there, and is looked at again soon. `disabled`: by the configuration.
  */
 
 import type { ServerState } from "../domain/server-status.ts";

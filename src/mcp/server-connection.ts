@@ -20,6 +20,7 @@ import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectionEvents, ConnectionStatus } from "./connection-status.ts";
 import { HealthMonitor } from "./health-check.ts";
+import type { HealthProblem } from "./health-check.ts";
 import { openLink, reasonOf } from "./link.ts";
 import type { Link } from "./link.ts";
 import { LostAnswer } from "./lost-answer.ts";
@@ -85,6 +86,7 @@ export class ServerConnection {
   /** Of the attempt that is under way, else of the next. */
   #attempt = newAttempt();
   #attempted = false;
+  #attempting = false;
   /** Ends the wait for the next attempt. */
   #hurry: (() => void) | undefined;
   #asked = false;
@@ -93,7 +95,7 @@ export class ServerConnection {
   #connectedAt: number | undefined;
   #nextRetryAt: number | undefined;
   #latencyMs: number | undefined;
-  #health: { readonly problem: string | undefined; readonly checkedAt: number } | undefined;
+  #health: { readonly problem: HealthProblem | undefined; readonly checkedAt: number } | undefined;
   #refreshProblem: string | undefined;
 
   constructor(options: ServerConnectionOptions) {
@@ -144,7 +146,7 @@ export class ServerConnection {
 
   /** Waits for the first attempt, if it is under way. Gives whether calls are sent: false at once when the server is down or disabled. */
   async usable(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
-    if (this.#running === undefined || this.#attempted || signal.aborted) return this.#link !== undefined;
+    if (this.#running === undefined || this.#attempted || signal.aborted) return this.#takesCalls;
     const stop = new StopSource().follow(signal).abortAfter(timeoutMs, () => new Error("waited long enough"));
     const given = new Promise<void>((resolve) => {
       stop.signal.addEventListener("abort", () => {
@@ -153,7 +155,7 @@ export class ServerConnection {
     });
     await Promise.race([given, this.#attempt.promise]);
     stop.close();
-    return this.#link !== undefined;
+    return this.#takesCalls;
   }
 
   /**
@@ -171,7 +173,7 @@ export class ServerConnection {
         tool,
         message: "The call was cancelled before it was sent; the tool has not run.",
       });
-    if (this.#link === undefined) throw this.#unavailable(tool);
+    if (this.#link === undefined || !this.#takesCalls) throw this.#unavailable(tool);
     const call = { server, tool, args, signal, onProgress, maxResultBytes, timeoutMs: timeoutMs ?? this.definition.timeoutMs };
     return callTool(this.#link, call, this.#redactor, (reason) => {
       this.#options.logger?.warn({ server, tool, reason: this.#clean(reason) }, "the answer of an MCP server was lost");
@@ -204,12 +206,19 @@ export class ServerConnection {
     this.#attempt.over();
   }
 
+  /** There is a connection, and what is behind it was there when it was last looked at. */
+  get #takesCalls(): boolean {
+    const isUnknown = this.definition.healthCheck !== undefined && this.#health === undefined;
+    return this.#link !== undefined && !isUnknown && this.#health?.problem?.isDown !== true;
+  }
+
   #closed(): boolean {
     return this.#stop.signal.aborted;
   }
 
   async #run(definition: ConnectableDefinition): Promise<void> {
     while (!this.#closed()) {
+      this.#attempting = true;
       this.#to("connecting", undefined);
       const opened = await this.#open(definition);
       const failure = "link" in opened ? await this.#serve(opened) : opened;
@@ -218,7 +227,7 @@ export class ServerConnection {
       const delayMs = this.#asked ? 0 : backoffMs(this.#failures, RECONNECT_BACKOFF, this.#random);
       this.#nextRetryAt = this.#clock.now() + delayMs;
       this.#to(failure.reachable ? "degraded" : "down", failure.reason);
-      if (!("link" in opened)) this.#attemptOver();
+      this.#attemptOver();
       await this.#pause(delayMs);
       this.#asked = false;
       this.#nextRetryAt = undefined;
@@ -282,11 +291,15 @@ export class ServerConnection {
       onResult: ({ latencyMs, problem }) => {
         this.#latencyMs = latencyMs;
         this.#health = { problem, checkedAt: this.#clock.now() };
-        this.#judge();
+        begun();
       },
     });
-    this.#judge();
-    this.#attemptOver();
+    const begun = (): void => {
+      this.#judge();
+      this.#attemptOver();
+    };
+    // Without a check of what is behind it, a server that lists its tools is there.
+    if (this.definition.healthCheck === undefined) begun();
     void monitor.check();
     const reason = await link.ended;
     monitor.stop();
@@ -295,6 +308,7 @@ export class ServerConnection {
     this.#connectedAt = undefined;
     this.#latencyMs = undefined;
     this.#to("down", reason);
+    this.#attemptOver();
     await link.close(this.#closed() ? 0 : GRACE_MS);
     if (this.#asked || this.#clock.now() - connectedAt >= STABLE_MS) this.#failures = 0;
     return { reachable: false, reason };
@@ -302,13 +316,12 @@ export class ServerConnection {
 
   /** The state while there is a connection. */
   #judge(): void {
-    if (this.#link === undefined) return;
+    if (this.#link === undefined || (this.definition.healthCheck !== undefined && this.#health === undefined)) return;
+    const health = this.#health?.problem;
     const incomplete = this.#catalogue?.incomplete;
     const problem =
-      this.#health?.problem ??
-      this.#refreshProblem ??
-      (incomplete === undefined ? undefined : `its list of tools is not complete: ${incomplete}`);
-    this.#to(problem === undefined ? "connected" : "degraded", problem);
+      health?.reason ?? this.#refreshProblem ?? (incomplete === undefined ? undefined : `its list of tools is not complete: ${incomplete}`);
+    this.#to(problem === undefined ? "connected" : health?.isDown === true ? "down" : "degraded", problem);
   }
 
   #adopt(catalogue: Catalogue): void {
@@ -333,7 +346,10 @@ export class ServerConnection {
     return printable(this.#redactor.redact(reason)).slice(0, MAX_REASON_CHARS);
   }
 
+  /** Does nothing when it is over already. */
   #attemptOver(): void {
+    if (!this.#attempting) return;
+    this.#attempting = false;
     this.#attempted = true;
     this.#attempt.over();
     this.#attempt = newAttempt();

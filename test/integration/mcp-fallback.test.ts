@@ -62,6 +62,8 @@ describe("MCP Integration: fallback", () => {
   let automem: AutoMemService;
   let flavour: AutoMemHttpFlavour;
   let mute: MuteServer;
+  /** Where a service of AutoMem is to come. */
+  let absent: string;
   let plain: TestService;
   let service: TestService;
   const startMs = { plain: 0, withServers: 0 };
@@ -70,6 +72,9 @@ describe("MCP Integration: fallback", () => {
     automem = await AutoMemService.start({ apiKey: KEY });
     flavour = await AutoMemHttpFlavour.start({ apiUrl: automem.url, token: KEY });
     mute = await MuteServer.start();
+    const gone = await AutoMemService.start({ apiKey: KEY });
+    absent = gone.url;
+    await gone.close();
     let began = performance.now();
     plain = await TestService.start();
     startMs.plain = performance.now() - began;
@@ -81,6 +86,7 @@ describe("MCP Integration: fallback", () => {
         never: { ...missing, fallback: AUTOMEM_FALLBACK },
         honest: { ...missing, fallback: { ...AUTOMEM_FALLBACK, mode: "error" } },
         mute: autoMemHttp(mute.url, KEY),
+        behind: { ...autoMemStdio(absent, KEY), fallback: AUTOMEM_FALLBACK, healthCheck: { url: `${absent}/health` } },
       },
     });
     startMs.withServers = performance.now() - began;
@@ -118,6 +124,27 @@ describe("MCP Integration: fallback", () => {
       ],
     );
     assert.equal(automem.memories.size, 0);
+  });
+
+  it("answers where the server runs and what is behind it does not, until that is there", async () => {
+    const store = "return behind.store_memory('what is kept');";
+    assert.deepEqual(await service.result(store), { mock: true, stored: false });
+    const { body } = await service.get<{ state: string; reason: string }>("/v1/servers/behind");
+    assert.equal(body.state, "down");
+    assert.match(body.reason, /health check fails.*ECONNREFUSED/);
+    const late = await AutoMemService.start({ apiKey: KEY, port: Number(new URL(absent).port) });
+    try {
+      await eventually(
+        "the server is connected",
+        async () => (await service.get<{ state: string }>("/v1/servers/behind")).body.state === "connected",
+        15_000,
+      );
+      assert.equal(late.memories.size, 0);
+      assert.notEqual(((await service.result(store)) as { mock?: boolean }).mock, true);
+      assert.equal(late.memories.size, 1);
+    } finally {
+      await late.close();
+    }
   });
 
   it("has no answer for a tool without one, nor where the configuration wants errors", async () => {
