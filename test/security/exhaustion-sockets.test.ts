@@ -91,6 +91,8 @@ const PROGRAMS: readonly HostileProgram[] = [
   {
     name: "TCP connections that nobody accepts, which need no descriptors",
     layer: "socket-memory",
+    // test/security/layers.test.ts has a shorter one.
+    variation: true,
     code: `${TCP_MEMORY} ${pendingConnections(1000)} return verdict();`,
     request: { timeoutMs: TIMEOUT_MS, runtime: "loopback" },
     gives: `completed "at most ${TCP_BOUND_MIB} MiB"`,

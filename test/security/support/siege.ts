@@ -10,11 +10,11 @@ import { runInNewContext } from "node:vm";
 
 import type { Execution } from "../../../src/domain/execution.ts";
 import { docker, eventually, TestService } from "../../helpers/service.ts";
-import { attack, isRecorded } from "./attack.ts";
+import { attack, isTried } from "./attack.ts";
 import type { Attack } from "./attack.ts";
 import { runContainer, sandboxImageId, unrestrictedOptions } from "./container.ts";
 
-export interface HostileProgram extends Pick<Attack, "name" | "layer"> {
+export interface HostileProgram extends Pick<Attack, "name" | "layer" | "variation"> {
   /** Or a program of the same service with larger limits. */
   readonly without: Attack["without"] | (Pick<HostileProgram, "code" | "request"> & { readonly shows: string | RegExp });
   readonly code: string;
@@ -22,8 +22,6 @@ export interface HostileProgram extends Pick<Attack, "name" | "layer"> {
   readonly request?: { readonly timeoutMs?: number; readonly runtime?: string } & Readonly<Record<string, unknown>>;
   /** Of {@link summarizeEnd}. */
   readonly gives: string | RegExp;
-  /** Another way to what one of the others does, stopped by the same layer: only for the security report, since each takes seconds. */
-  readonly variation?: boolean;
 }
 
 interface SiegeOptions {
@@ -72,7 +70,7 @@ export async function runUnrestricted(code: string, more: Parameters<typeof unre
 
 /** Declares the tests. */
 export function besiege({ programs: all, runtimes }: SiegeOptions): void {
-  const programs = all.filter(({ variation = false }) => !variation || isRecorded);
+  const programs = all.filter(isTried);
   let service: TestService;
   const ends = new Map<string, Promise<Execution>>();
   const neighbour = { calmMs: Number.NaN, medianMs: Number.NaN, slowestMs: Number.NaN, rounds: 0 };
