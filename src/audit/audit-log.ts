@@ -7,7 +7,7 @@
 
 import type { Logger } from "pino";
 
-import type { AuditEntry, AuditEvent, AuditNote, AuditTrail } from "../domain/audit-event.ts";
+import type { AuditEntry, AuditEvent, AuditNote, AuditSettings, AuditTrail } from "../domain/audit-event.ts";
 import { AppError, StartupError } from "../domain/errors.ts";
 import { Anchor, readAnchor } from "./anchor.ts";
 import { openAuditKey, openPrivateFolder } from "./audit-key.ts";
@@ -18,17 +18,6 @@ import { openChain } from "./open-chain.ts";
 import { readBack } from "./read-back.ts";
 import type { AuditPage, AuditQuery } from "./read-back.ts";
 import { Repeats } from "./repeats.ts";
-
-export interface AuditSettings {
-  /** False: the recent entries in memory are all there is. */
-  readonly enabled: boolean;
-  readonly folder: string;
-  readonly keyFile: string;
-  readonly maxFileBytes: number;
-  readonly maxFiles: number;
-  /** What becomes of executions when nothing can be written. */
-  readonly onFailure: "refuse" | "continue";
-}
 
 export interface AuditStatus {
   readonly enabled: boolean;

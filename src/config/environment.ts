@@ -8,6 +8,7 @@ import path from "node:path";
 
 import { z } from "zod";
 
+import type { AuditSettings } from "../domain/audit-event.ts";
 import { ANONYMOUS } from "../domain/caller.ts";
 import { StartupError } from "../domain/errors.ts";
 import { packageRoot } from "../lib/package-info.ts";
@@ -166,15 +167,8 @@ export interface ServiceConfig {
   /** Rate limits and the check of arguments. */
   readonly toolChecks: boolean;
   readonly fallbackToMock: boolean;
-  readonly audit: {
-    /** Whether it is written. */
-    readonly enabled: boolean;
-    readonly folder: string;
-    readonly keyFile: string;
-    readonly maxFileBytes: number;
-    readonly maxFiles: number;
-    readonly onFailure: "refuse" | "continue";
-    /** Whether it has the arguments of tool calls. */
+  readonly audit: AuditSettings & {
+    /** Whether the log has the arguments of tool calls. */
     readonly arguments: boolean;
   };
   readonly dockerHost: string | undefined;

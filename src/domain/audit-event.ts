@@ -98,6 +98,18 @@ export interface AuditEntry {
   readonly [field: string]: unknown;
 }
 
+export interface AuditSettings {
+  /** False: the recent entries in memory are all there is. */
+  readonly enabled: boolean;
+  readonly folder: string;
+  readonly keyFile: string;
+  readonly maxFileBytes: number;
+  /** Full files that are kept. */
+  readonly maxFiles: number;
+  /** What becomes of executions when nothing can be written. */
+  readonly onFailure: "refuse" | "continue";
+}
+
 /** Who may be told of events. `record` never throws. */
 export interface AuditSink {
   record(event: AuditEvent): void;

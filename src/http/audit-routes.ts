@@ -21,7 +21,7 @@ export const auditQuerySchema = z.strictObject({
   cursor: z.coerce.number().int().min(1).optional().describe("`nextCursor` of the answer before"),
 });
 
-export const auditEntrySchema = z
+const auditEntrySchema = z
   .looseObject({
     seq: z.int().describe("Rises by one with each entry, over restarts too"),
     time: z.iso.datetime(),

@@ -46,7 +46,7 @@ const MAX_CURSOR_CHARS = 4096;
 const HINTS = ["readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"] as const;
 
 /** The server's answer is no list of tools. */
-export class NoToolListError extends Error {
+class NoToolListError extends Error {
   override readonly name = "NoToolListError";
 }
 

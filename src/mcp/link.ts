@@ -41,7 +41,7 @@ const METHOD_NOT_FOUND = -32_601;
 const OTHER_PROTOCOL: ReadonlySet<number> = new Set([400, 404, 405, 406, 410, 415, 422]);
 
 /** A connection did not come about. The message is for operators, and not redacted yet. */
-export class ConnectFailure extends Error {
+class ConnectFailure extends Error {
   override readonly name = "ConnectFailure";
 }
 

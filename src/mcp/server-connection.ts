@@ -8,26 +8,26 @@
 import type { Logger } from "pino";
 
 import { printable } from "../domain/escaped-json.ts";
-import type { McpServerDefinition, ServerTransport } from "../domain/mcp-server.ts";
+import type { McpServerDefinition } from "../domain/mcp-server.ts";
 import type { ServerState } from "../domain/server-status.ts";
 import type { ToolProgress } from "../domain/tool-call.ts";
 import { ToolFailure } from "../domain/tool-error.ts";
 import { StopSource } from "../lib/stop-source.ts";
+import { Attempts } from "./attempts.ts";
 import { backoffMs, RECONNECT_BACKOFF } from "./backoff.ts";
-import { CatalogueRefresher } from "./catalogue-refresher.ts";
 import type { Catalogue } from "./catalogue.ts";
 import { systemClock } from "./clock.ts";
 import type { Clock } from "./clock.ts";
 import type { ConnectionEvents, ConnectionStatus } from "./connection-status.ts";
 import { HealthMonitor } from "./health-check.ts";
 import type { HealthProblem } from "./health-check.ts";
-import { openLink, reasonOf } from "./link.ts";
+import { reasonOf } from "./link.ts";
 import type { Link } from "./link.ts";
-import { LostAnswer } from "./lost-answer.ts";
+import { openConnection } from "./open-connection.ts";
+import type { ConnectableDefinition, Failure, Opened } from "./open-connection.ts";
 import type { EndingTimes } from "./process-group.ts";
 import { Redactor } from "./redaction.ts";
 import type { ToolReply } from "./reply.ts";
-import { ENDING_TIMES } from "./stdio-transport.ts";
 import { callTool } from "./tool-call.ts";
 
 export interface ServerConnectionOptions extends ConnectionEvents {
@@ -49,21 +49,6 @@ interface CallOptions {
   readonly onProgress?: ((progress: ToolProgress) => void) | undefined;
 }
 
-type ConnectableDefinition = McpServerDefinition & { readonly transport: ServerTransport };
-
-interface Failure {
-  /** The server is there, and yet there can be no connection. */
-  readonly reachable: boolean;
-  /** Not redacted. */
-  readonly reason: string;
-}
-
-interface Opened {
-  readonly link: Link;
-  readonly refresher: CatalogueRefresher;
-}
-
-const CONNECT_TIMEOUT_MS = 60_000;
 /** A connection that lasts so long is a success: the next failure counts as the first. */
 const STABLE_MS = 60_000;
 /** What calls under way get of a connection that is over, where each has one of its own. */
@@ -83,10 +68,7 @@ export class ServerConnection {
   #catalogue: Catalogue | undefined;
   #link: Link | undefined;
   #running: Promise<void> | undefined;
-  /** Of the attempt that is under way, else of the next. */
-  #attempt = newAttempt();
-  #attempted = false;
-  #attempting = false;
+  readonly #attempts = new Attempts();
   /** Ends the wait for the next attempt. */
   #hurry: (() => void) | undefined;
   #asked = false;
@@ -137,7 +119,7 @@ export class ServerConnection {
   async reconnect(): Promise<void> {
     this.start();
     if (this.#running === undefined || this.#stop.signal.aborted) return;
-    const over = this.#attempt.promise;
+    const over = this.#attempts.next;
     this.#asked = this.#state !== "connecting";
     this.#link?.end("a reconnection was asked for");
     this.#hurry?.();
@@ -146,14 +128,14 @@ export class ServerConnection {
 
   /** Waits for the first attempt, if it is under way. Gives whether calls are sent: false at once when the server is down or disabled. */
   async usable(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
-    if (this.#running === undefined || this.#attempted || signal.aborted) return this.#takesCalls;
+    if (this.#running === undefined || this.#attempts.any || signal.aborted) return this.#takesCalls;
     const stop = new StopSource().follow(signal).abortAfter(timeoutMs, () => new Error("waited long enough"));
     const given = new Promise<void>((resolve) => {
       stop.signal.addEventListener("abort", () => {
         resolve();
       });
     });
-    await Promise.race([given, this.#attempt.promise]);
+    await Promise.race([given, this.#attempts.next]);
     stop.close();
     return this.#takesCalls;
   }
@@ -203,7 +185,7 @@ export class ServerConnection {
     this.#link?.end("the service closed the connection");
     this.#hurry?.();
     await this.#running;
-    this.#attempt.over();
+    this.#attempts.end();
   }
 
   /** There is a connection, and what is behind it was there when it was last looked at. */
@@ -218,7 +200,7 @@ export class ServerConnection {
 
   async #run(definition: ConnectableDefinition): Promise<void> {
     while (!this.#closed()) {
-      this.#attempting = true;
+      this.#attempts.begin();
       this.#to("connecting", undefined);
       const opened = await this.#open(definition);
       const failure = "link" in opened ? await this.#serve(opened) : opened;
@@ -227,7 +209,7 @@ export class ServerConnection {
       const delayMs = this.#asked ? 0 : backoffMs(this.#failures, RECONNECT_BACKOFF, this.#random);
       this.#nextRetryAt = this.#clock.now() + delayMs;
       this.#to(failure.reachable ? "degraded" : "down", failure.reason);
-      this.#attemptOver();
+      this.#attempts.over();
       await this.#pause(delayMs);
       this.#asked = false;
       this.#nextRetryAt = undefined;
@@ -235,44 +217,23 @@ export class ServerConnection {
     this.#to("down", "the service closed the connection");
   }
 
-  /** One attempt: a connection whose tools are known. Leaves nothing behind when it fails. */
-  async #open(definition: ConnectableDefinition): Promise<Opened | Failure> {
-    const timeoutMs = this.#options.connectTimeoutMs ?? CONNECT_TIMEOUT_MS;
-    const stop = new StopSource().follow(this.#stop.signal).abortAfter(timeoutMs, () => new Error(`no connection within ${timeoutMs} ms`));
-    let link: Link | undefined;
-    const refresher = new CatalogueRefresher({
-      clock: this.#clock,
-      read: () => link?.listTools(definition.timeoutMs) ?? Promise.reject(new Error("there is no connection yet")),
-      onCatalogue: (catalogue) => {
-        this.#refreshProblem = undefined;
-        this.#adopt(catalogue);
-        this.#judge();
+  #open(definition: ConnectableDefinition): Promise<Opened | Failure> {
+    const { connectTimeoutMs, endingTimes, logger } = this.#options;
+    return openConnection(
+      { definition, connectTimeoutMs, endingTimes, logger, clock: this.#clock, redactor: this.#redactor, signal: this.#stop.signal },
+      {
+        onCatalogue: (catalogue) => {
+          this.#refreshProblem = undefined;
+          this.#catalogue = catalogue;
+          this.#options.onCatalogue?.(catalogue);
+          this.#judge();
+        },
+        onRefreshFailure: (error) => {
+          this.#refreshProblem = `its tools cannot be listed again: ${reasonOf(error)}`;
+          this.#judge();
+        },
       },
-      onFailure: (error) => {
-        this.#refreshProblem = `its tools cannot be listed again: ${reasonOf(error)}`;
-        this.#judge();
-      },
-    });
-    try {
-      const { endingTimes = ENDING_TIMES, logger } = this.#options;
-      const onToolsChanged = (): void => {
-        refresher.changed();
-      };
-      const opening = await openLink({ definition, endingTimes, logger, redactor: this.#redactor, onToolsChanged }, stop.signal);
-      link = opening;
-      stop.signal.addEventListener("abort", () => void opening.close());
-      this.#adopt(await opening.listTools(timeoutMs));
-      return { link, refresher };
-    } catch (error) {
-      refresher.stop();
-      await link?.close();
-      if (stop.signal.aborted) return { reachable: false, reason: reasonOf(stop.signal.reason) };
-      if (link === undefined || (error as { data?: unknown }).data instanceof LostAnswer)
-        return { reachable: false, reason: lostReason(error) };
-      return { reachable: true, reason: `connected, but its tools cannot be listed: ${reasonOf(error)}` };
-    } finally {
-      stop.close();
-    }
+    );
   }
 
   /** From the beginning of a connection to its end. */
@@ -296,7 +257,7 @@ export class ServerConnection {
     });
     const begun = (): void => {
       this.#judge();
-      this.#attemptOver();
+      this.#attempts.over();
     };
     // Without a check of what is behind it, a server that lists its tools is there.
     if (this.definition.healthCheck === undefined) begun();
@@ -308,7 +269,7 @@ export class ServerConnection {
     this.#connectedAt = undefined;
     this.#latencyMs = undefined;
     this.#to("down", reason);
-    this.#attemptOver();
+    this.#attempts.over();
     await link.close(this.#closed() ? 0 : GRACE_MS);
     if (this.#asked || this.#clock.now() - connectedAt >= STABLE_MS) this.#failures = 0;
     return { reachable: false, reason };
@@ -322,11 +283,6 @@ export class ServerConnection {
     const problem =
       health?.reason ?? this.#refreshProblem ?? (incomplete === undefined ? undefined : `its list of tools is not complete: ${incomplete}`);
     this.#to(problem === undefined ? "connected" : health?.isDown === true ? "down" : "degraded", problem);
-  }
-
-  #adopt(catalogue: Catalogue): void {
-    this.#catalogue = catalogue;
-    this.#options.onCatalogue?.(catalogue);
   }
 
   #to(state: ServerState, reason: string | undefined): void {
@@ -344,15 +300,6 @@ export class ServerConnection {
 
   #clean(reason: string): string {
     return printable(this.#redactor.redact(reason)).slice(0, MAX_REASON_CHARS);
-  }
-
-  /** Does nothing when it is over already. */
-  #attemptOver(): void {
-    if (!this.#attempting) return;
-    this.#attempting = false;
-    this.#attempted = true;
-    this.#attempt.over();
-    this.#attempt = newAttempt();
   }
 
   #pause(delayMs: number): Promise<void> {
@@ -380,17 +327,4 @@ export class ServerConnection {
       message: `The server ${JSON.stringify(server)} ${how}. The tool has not run.`,
     });
   }
-}
-
-function newAttempt(): { readonly promise: Promise<void>; readonly over: () => void } {
-  let over: () => void = () => undefined;
-  const promise = new Promise<void>((resolve) => {
-    over = resolve;
-  });
-  return { promise, over };
-}
-
-function lostReason(error: unknown): string {
-  const { data } = error as { data?: unknown };
-  return data instanceof LostAnswer ? data.reason : reasonOf(error);
 }
