@@ -171,8 +171,8 @@ export class TestService {
     return (await this.#containers()).filter((container) => container.Labels[LABEL.kind] === "sandbox").map((container) => container.Id);
   }
 
-  /** Closes the service, then asserts that no container, volume or file of it is left. */
-  async close(): Promise<void> {
+  /** Closes the service, then asserts that no container, volume or file of it is left. `beforeRemoval` is the last before its folder goes. */
+  async close(beforeRemoval: () => void = () => undefined): Promise<void> {
     await this.#app.close();
     try {
       assert.deepEqual(await this.#containers(), [], "containers are left");
@@ -182,6 +182,7 @@ export class TestService {
       assert.deepEqual(await readdir(path.join(this.folder, "state")), [], "the state folder is not empty");
       await this.#assertAudited();
     } finally {
+      beforeRemoval();
       await rm(this.folder, { recursive: true, force: true });
     }
   }

@@ -8,7 +8,7 @@ import fc from "fast-check";
 
 import type { AuditLog } from "../../../src/audit/audit-log.ts";
 import { SINGLE_EVENTS } from "../../../src/audit/repeats.ts";
-import type { AuditEntry, AuditEvent } from "../../../src/domain/audit-event.ts";
+import type { AuditEntry } from "../../../src/domain/audit-event.ts";
 import { denial, started, TestLog } from "./support.ts";
 
 let log: TestLog;
