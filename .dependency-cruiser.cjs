@@ -113,6 +113,13 @@ module.exports = {
 
     npmOnly("engine-client", "^src/sandbox/docker/", ["dockerode", "@types/dockerode", "docker-modem"]),
     npmOnly("mcp-client", "^src/mcp/", ["@modelcontextprotocol/sdk"]),
+    {
+      name: "mcp-client-is-loaded-late",
+      severity: "error",
+      comment: "The MCP SDK takes longer to load than most commands run: types, and import() where a connection is made.",
+      from: { path: "^src/" },
+      to: { path: "^node_modules/@modelcontextprotocol/", dependencyTypesNot: ["type-only", "dynamic-import"] },
+    },
     npmOnly("web-framework", "^src/http/", ["express", "@types/express", "helmet", "pino-http"]),
     npmOnly("terminal-options", "^src/(cli/|main\\.ts$)", ["commander"]),
     {

@@ -110,8 +110,7 @@ export class HealthMonitor {
     }, TIMEOUT_MS);
     try {
       const reply = readReply(await this.#link.request("tools/call", { name, arguments: {} }, { signal: abort.signal }));
-      if (reply === undefined || reply.isError)
-        return down(`the health check's tool reports a failure: ${JSON.stringify(reply?.value ?? null)}`);
+      if (reply.isError) return down(`the health check's tool reports a failure: ${JSON.stringify(reply.value)}`);
       return problemIn(reply.value);
     } catch (error) {
       return down(`the health check's tool fails: ${abort.signal.aborted ? `no answer within ${TIMEOUT_MS} ms` : reasonOf(error)}`);

@@ -16,7 +16,7 @@ import { MAX_MESSAGE_BYTES, PeerMessages } from "./peer-messages.ts";
 import type { PeerTransport } from "./peer-transport.ts";
 
 const MAX_ERROR_BODY_BYTES = 65_536;
-const SHOWN_BODY_CHARS = 300;
+const SHOWN_BODY_BYTES = 300;
 const LISTEN_AGAIN_MS = { first: 1000, max: 60_000 };
 /** A stream that brought its answer may go on for a moment, so that its connection can be used again. */
 const STREAM_END_WAIT_MS = 2000;
@@ -156,7 +156,7 @@ export class HttpTransport implements PeerTransport {
       this.#receive(body, id);
       if (status === 400 || status === 404) this.onsuspect?.();
     }
-    const text = body?.toString("utf8", 0, SHOWN_BODY_CHARS).trim() ?? "";
+    const text = body?.toString("utf8", 0, SHOWN_BODY_BYTES).replace(/\s+/g, " ").trim() ?? "";
     // A gateway's timeout says nothing of what is behind it.
     const refused = status >= 400 && status < 500 && status !== 408;
     return new LostAnswer(

@@ -14,7 +14,8 @@ import type { LostAnswer } from "./lost-answer.ts";
 
 /** One message. */
 export const MAX_MESSAGE_BYTES = 10 * 1024 * 1024;
-const CAPS: JsonCaps = { depth: 100, parts: 1_000_000 };
+/** Deep enough for whatever a list of tools may hold: what is wrong with one of them is found tool by tool. */
+const CAPS: JsonCaps = { depth: 1000, parts: 1_000_000 };
 const UNASKED = { burst: 5000, perSecond: 500, total: Number.POSITIVE_INFINITY };
 const CONNECTION_CLOSED = -32_000;
 

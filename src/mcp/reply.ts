@@ -2,6 +2,7 @@
 
 import { isJsonObject } from "../lib/json-object.ts";
 import { exceededCap } from "../lib/json-shape.ts";
+import type { JsonCaps } from "../lib/json-shape.ts";
 
 export interface ToolReply {
   /** The tool itself reports a failure; `value` is what it said. */
@@ -15,17 +16,33 @@ export interface ToolReply {
   readonly bytes: number;
 }
 
-/** As of a message: what is nested deeper stays a text. */
-const TEXT_CAPS = { depth: 100, parts: 1_000_000 };
+/** What programs get. A text that is JSON of another shape stays a text. */
+const CAPS: JsonCaps = { depth: 100, parts: 1_000_000 };
 
-/** `undefined` when this is no result of a tool call. */
-export function readReply(result: unknown): ToolReply | undefined {
-  if (!isJsonObject(result)) return undefined;
-  const { content, isError, structuredContent } = result;
-  if (structuredContent === undefined && !Array.isArray(content)) return undefined;
-  const value = structuredContent ?? valueOf(content as unknown[]);
-  return { isError: isError === true, value, bytes: Buffer.byteLength(JSON.stringify(value)) };
+/** What came cannot be given to a program; the message says why, after "the answer". */
+export class BadReplyError extends Error {
+  override readonly name = "BadReplyError";
+  readonly code: "SERVER_ERROR" | "RESULT_TOO_LARGE";
+
+  constructor(code: BadReplyError["code"], message: string) {
+    super(message);
+    this.code = code;
+  }
 }
+
+/** Throws a {@link BadReplyError}. */
+export function readReply(result: unknown): ToolReply {
+  if (!isJsonObject(result)) throw noResult();
+  const { content, isError, structuredContent } = result;
+  if ((structuredContent ?? undefined) === undefined && !Array.isArray(content)) throw noResult();
+  const value = structuredContent ?? valueOf(content as unknown[]);
+  const json = Buffer.from(JSON.stringify(value));
+  if (exceededCap(json, CAPS) !== undefined)
+    throw new BadReplyError("RESULT_TOO_LARGE", `is nested more than ${CAPS.depth} levels deep, or made of more than ${CAPS.parts} values`);
+  return { isError: isError === true, value, bytes: json.byteLength };
+}
+
+const noResult = (): BadReplyError => new BadReplyError("SERVER_ERROR", "is no result of a tool");
 
 function valueOf(blocks: readonly unknown[]): unknown {
   const texts = blocks.map(textOf);
@@ -42,7 +59,7 @@ function parsed(text: string): unknown {
   // Most texts are none, which their first character says.
   if (!/^\s*[[{"\-\dtfn]/.test(text)) return text;
   try {
-    if (exceededCap(Buffer.from(text), TEXT_CAPS) !== undefined) return text;
+    if (exceededCap(Buffer.from(text), CAPS) !== undefined) return text;
     const value: unknown = JSON.parse(text);
     return typeof value === "number" && String(value) !== text.trim() ? text : value;
   } catch {

@@ -242,7 +242,6 @@ export class ServerConnection {
     this.#link = link;
     this.#connections += 1;
     this.#connectedAt = connectedAt;
-    this.#health = undefined;
     this.#refreshProblem = undefined;
     if (this.#closed()) link.end("the service closed the connection");
     const monitor = new HealthMonitor(link, () => this.#catalogue, {
@@ -268,6 +267,7 @@ export class ServerConnection {
     this.#link = undefined;
     this.#connectedAt = undefined;
     this.#latencyMs = undefined;
+    this.#health = undefined;
     this.#to("down", reason);
     this.#attempts.over();
     await link.close(this.#closed() ? 0 : GRACE_MS);

@@ -8,7 +8,7 @@ import { StopSource } from "../lib/stop-source.ts";
 import type { Link } from "./link.ts";
 import { LostAnswer } from "./lost-answer.ts";
 import type { Redactor } from "./redaction.ts";
-import { readReply } from "./reply.ts";
+import { BadReplyError, readReply } from "./reply.ts";
 import type { ToolReply } from "./reply.ts";
 
 export interface ToolCall {
@@ -53,6 +53,7 @@ export async function callTool(link: Link, call: ToolCall, redactor: Redactor, o
     return checked(result, call, redactor, failed, who);
   } catch (error) {
     if (error instanceof ToolFailure) throw error;
+    if (error instanceof BadReplyError) throw failed(error.code, `The answer of ${who} ${error.message}; the tool has run.`);
     const ended: unknown = stop.signal.reason;
     if (ended instanceof CallEnded)
       throw ended.code === "TIMEOUT"
@@ -89,7 +90,6 @@ function checked(
   who: string,
 ): ToolReply {
   const reply = readReply(result);
-  if (reply === undefined) throw failed("SERVER_ERROR", `The answer of ${who} is no result of a tool.`);
   if (reply.bytes > maxResultBytes)
     throw failed(
       "RESULT_TOO_LARGE",
