@@ -120,9 +120,11 @@ export class ServerConnection {
     this.start();
     if (this.#running === undefined || this.#stop.signal.aborted) return;
     const over = this.#attempts.next;
-    this.#asked = this.#state !== "connecting";
-    this.#link?.end("a reconnection was asked for");
-    this.#hurry?.();
+    if (this.#state !== "connecting") {
+      this.#asked = true;
+      this.#link?.end("a reconnection was asked for");
+      this.#hurry?.();
+    }
     await over;
   }
 

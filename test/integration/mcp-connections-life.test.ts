@@ -259,26 +259,33 @@ describe("MCP Integration: the life of a connection", () => {
     });
     afterEach(() => new Promise((resolve) => service.close(resolve)));
 
-    it("by an address: what the service says of itself is the state, and calls are sent all the same", async () => {
+    it("by an address: what is there and unwell takes calls; what is not there takes none, and is looked at again sooner", async () => {
       const clock = new ManualClock();
       answer = { status: 200, body: '{"status":"degraded","qdrant":"down"}' };
-      const watched = await connected(connect(scripted(), { healthCheck: { url } }, { clock }));
+      const watched = await connected(connect(scripted(), { healthCheck: { url } }, { clock, random: () => 0.5 }));
       const { connection } = watched;
-      await eventually(() => connection.state === "degraded", "the first check");
+      assert.equal(connection.state, "degraded");
       assert.match(connection.status().reason ?? "", /"qdrant":"down"/);
       await watched.call("echo");
-      for (const [next, reason] of [
-        [{ status: 503, body: "" }, /HTTP 503/],
-        [{ status: 307, body: "", location: "http://127.0.0.1:1/" }, /redirect/],
-        [{ status: 200, body: '{"status":"healthy"}' }, undefined],
+      for (const [next, state, reason] of [
+        [{ status: 503, body: "" }, "down", /HTTP 503/],
+        [{ status: 307, body: "", location: "http://127.0.0.1:1/" }, "down", /redirect/],
+        [{ status: 200, body: '{"status":"healthy"}' }, "connected", undefined],
       ] as const) {
         answer = next;
         const { checkedAt } = connection.status().health!;
-        assert.ok((await clock.end()) >= 24_000);
+        assert.equal(await clock.end(), 5000);
         await eventually(() => connection.status().health?.checkedAt !== checkedAt, "the next check");
-        if (reason === undefined) assert.deepEqual([connection.state, connection.status().reason], ["connected", undefined]);
-        else assert.match(connection.status().reason ?? "", reason);
+        assert.equal(connection.state, state);
+        if (reason === undefined) assert.equal(connection.status().reason, undefined);
+        else {
+          assert.match(connection.status().reason ?? "", reason);
+          assertFailure(await watched.failure("echo"), "TOOL_UNAVAILABLE");
+        }
       }
+      await watched.call("echo");
+      assert.equal(await clock.end(), 30_000);
+      assert.equal(connection.status().connections, 1);
     });
 
     it("by a tool, unless that changes something", async () => {
@@ -287,8 +294,9 @@ describe("MCP Integration: the life of a connection", () => {
       ];
       const well = await connected(connect(scripted({ pages }), { healthCheck: { tool: "echo" } }));
       await eventually(() => well.connection.status().health?.ok === true, "the check");
-      const unwell = await connected(connect(scripted({ pages }), { healthCheck: { tool: "unwell" } }));
-      await eventually(() => unwell.connection.state === "degraded", "the check");
+      const unwell = connect(scripted({ pages }), { healthCheck: { tool: "unwell" } });
+      await unwell.connection.reconnect();
+      assert.equal(unwell.connection.state, "down");
       const writes = await connected(connect(scripted({ pages }), { healthCheck: { tool: "setTools" } }));
       await eventually(() => writes.connection.state === "degraded", "the check");
       assert.match(writes.connection.status().reason ?? "", /is not called: the server says that it changes something/);
