@@ -99,7 +99,7 @@ module.exports = {
     layer("execution", [DOMAIN, LIB, SANDBOX_PORTS]),
     layer("sandbox", [DOMAIN, LIB, "^src/bridge/protocol\\.ts$"], { pathNot: "^src/sandbox/docker/" }),
     layer("sandbox/docker", [DOMAIN, LIB, SANDBOX_PORTS, "^src/bridge/"]),
-    layer("doctor", [DOMAIN, LIB, "^src/config/", "^src/mcp/", "^src/sandbox/"]),
+    layer("doctor", [DOMAIN, LIB, "^src/audit/", "^src/config/", "^src/mcp/", "^src/sandbox/"]),
     layer("security", [DOMAIN, LIB]),
     layer("audit", [DOMAIN, LIB]),
     layer("mcp", [DOMAIN, LIB, "^src/security/", "^src/execution/tool-access\\.ts$", SANDBOX_PORTS]),

@@ -1,10 +1,14 @@
 /** What the operator set: environment, runtimes.json, the folders that they name, memory. */
 
 import { constants } from "node:fs";
-import { access, stat } from "node:fs/promises";
+import { access, lstat, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
+import path from "node:path";
 
+import { readAuditKey } from "../audit/audit-key.ts";
+import type { AuditSettings } from "../domain/audit-event.ts";
 import { readableSize } from "../domain/byte-size.ts";
+import { StartupError } from "../domain/errors.ts";
 import type { LoadedKeys } from "../config/keys.ts";
 import type { LoadedRuntimes } from "../config/runtimes-file.ts";
 import { newInstanceId } from "../domain/ids.ts";
@@ -52,6 +56,7 @@ export const configurationChecks = (facts: Facts, environmentProblems: readonly 
     },
   },
   { id: "configuration.state", title: "State folder", run: () => judgeStateFolder(facts.config.stateDir) },
+  { id: "configuration.audit", title: "Audit log", run: () => judgeAuditLog(facts.config.audit) },
   { id: "configuration.keys", title: "Keys", run: async () => judgeKeys(await facts.keys.ask(), facts.config.keysFile) },
   {
     id: "configuration.listening",
@@ -99,9 +104,18 @@ export function judgeKeys({ hasFile, keys, warnings }: LoadedKeys, file: string)
 
 export async function judgeStateFolder(folder: string): Promise<Outcome> {
   const excess = excessBytes(folder, newInstanceId());
-  const name = "Set CODE_MODE_STATE_DIR to";
   if (excess > 0)
-    return { status: "fail", found: `${folder} is ${excess} bytes too long for unix sockets`, remedy: `${name} a shorter path.` };
+    return {
+      status: "fail",
+      found: `${folder} is ${excess} bytes too long for unix sockets`,
+      remedy: "Set CODE_MODE_STATE_DIR to a shorter path.",
+    };
+  return judgeFolder(folder, "CODE_MODE_STATE_DIR");
+}
+
+/** A folder that the start makes where it is not there. */
+async function judgeFolder(folder: string, variable: string): Promise<Outcome> {
+  const name = `Set ${variable} to`;
   try {
     const place = await nearestPlace(folder);
     if (!(await stat(place)).isDirectory()) return { status: "fail", found: `${place} is no folder`, remedy: `${name} a folder.` };
@@ -115,6 +129,25 @@ export async function judgeStateFolder(folder: string): Promise<Outcome> {
       remedy: `${name} a folder that this user can write.`,
     };
   }
+}
+
+/** Whether the log and its key can be used. What is in the log is for `code-mode audit verify` to say. */
+export async function judgeAuditLog({ enabled, folder, keyFile }: AuditSettings): Promise<Outcome> {
+  if (!enabled)
+    return { status: "warn", found: "MCP_AUDIT_LOGGING is false: nothing is kept", remedy: "Leave it out, to know later what was done." };
+  const place = await judgeFolder(folder, "CODE_MODE_AUDIT_DIR");
+  if (place.status !== "ok") return place;
+  if ((await lstat(keyFile).catch(() => undefined)) === undefined) {
+    const keyFolder = await judgeFolder(path.dirname(keyFile), "CODE_MODE_AUDIT_KEY_FILE");
+    return keyFolder.status === "ok" ? { status: "ok", found: `${folder}; the start makes its key ${keyFile}` } : keyFolder;
+  }
+  try {
+    await readAuditKey(keyFile);
+  } catch (error) {
+    if (error instanceof StartupError) return failWith(error.problems);
+    throw error;
+  }
+  return { status: "ok", found: `${folder}, sealed with ${keyFile}` };
 }
 
 export function judgeMemory({ runtimes }: LoadedRuntimes, maxRunning: number, hostBytes: number): Outcome {

@@ -5,7 +5,7 @@ import { readFile, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import type { Outcome } from "../../../src/doctor/check.ts";
-import { judgeAvailable, judgeKeys, judgeMemory, judgeStateFolder } from "../../../src/doctor/configuration-checks.ts";
+import { judgeAuditLog, judgeAvailable, judgeKeys, judgeMemory, judgeStateFolder } from "../../../src/doctor/configuration-checks.ts";
 import {
   judgeAnswer,
   judgeCgroups,
@@ -86,6 +86,15 @@ const STALE: FoundImage = { state: "stale", tag: "t", message: "" };
 const layer = { id: "l", title: "Layer", required: true };
 
 /** What is judged, the status, and what must be said. Problems must come with a remedy. */
+const audit = {
+  enabled: true,
+  folder: "/tmp",
+  keyFile: "/tmp/code-mode-no-such-key",
+  maxFileBytes: 1,
+  maxFiles: 1,
+  onFailure: "refuse",
+} as const;
+
 const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcome>, status: Outcome["status"], said: RegExp])[] = [
   ["Node just below the oldest", judgeNode("20.18.3"), "fail", /20\.19/],
   ["the oldest Node", judgeNode("20.19.0"), "ok", /20\.19/],
@@ -154,6 +163,12 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["memory that is not", judgeMemory(loaded({}), 17, 8 * 2 ** 30), "warn", /CODE_MODE_MAX_RUNNING/],
   ["a state folder that is too long", judgeStateFolder(`/${"x".repeat(60)}`), "fail", /bytes too long/],
   ["a state folder below a file", judgeStateFolder("/etc/passwd/x"), "fail", /\/etc\/passwd is no folder/],
+
+  ["no audit log", judgeAuditLog({ ...audit, enabled: false }), "warn", /MCP_AUDIT_LOGGING is false/],
+  ["an audit log below a file", judgeAuditLog({ ...audit, folder: "/etc/passwd/x" }), "fail", /CODE_MODE_AUDIT_DIR/],
+  ["a key of the audit log below a file", judgeAuditLog({ ...audit, keyFile: "/etc/passwd/x" }), "fail", /CODE_MODE_AUDIT_KEY_FILE/],
+  ["a key of the audit log for all to read", judgeAuditLog({ ...audit, keyFile: "/etc/passwd" }), "fail", /chmod 600/],
+  ["an audit log that can be", judgeAuditLog(audit), "ok", /the start makes its key/],
 
   ["layers in force", judgeProofs([{ shape: "Node 24", tookMs: 5, outcome: [layer] }]), "ok", /Node 24: all 1 layers/],
   ["a layer that is not", judgeProofs([{ shape: "n", tookMs: 5, outcome: [{ ...layer, problem: "p" }] }]), "fail", /n: Layer: p/],
