@@ -2,7 +2,7 @@
  * Adds up what repeats. Of each kind the first events are let through one by one; those after them are one sum, exact, that is given out
  * when the execution is over, or the time. A program can cause a hundred thousand denials a second.
  *
- * Kinds that strangers can make up are limited in number: what is beyond is added up by type.
+ * Kinds that strangers can make up are limited in number, for each type: what is beyond is added up.
  */
 
 import type { AuditEvent } from "../domain/audit-event.ts";
@@ -37,6 +37,8 @@ export type Sum = AuditEvent & { readonly count: number };
 /** The events of one execution, or of all else in a while. */
 export class Repeats {
   readonly #kinds = new Map<string, Kind>();
+  /** By type. */
+  readonly #numbers = new Map<string, number>();
 
   /** True when the event is to be kept as it is. */
   admit(event: AuditEvent): boolean {
@@ -58,6 +60,7 @@ export class Repeats {
       .filter(({ sum }) => "count" in sum)
       .map(({ event, sum }) => ({ ...without(event), ...sum }) as unknown as Sum);
     this.#kinds.clear();
+    this.#numbers.clear();
     return sums;
   }
 
@@ -65,8 +68,10 @@ export class Repeats {
     const key = JSON.stringify(without(event));
     const known = this.#kinds.get(key);
     if (known !== undefined) return known;
-    if (this.#kinds.size < MAX_KINDS) return this.#add(key, event);
     const { type } = event;
+    const number = this.#numbers.get(type) ?? 0;
+    this.#numbers.set(type, number + 1);
+    if (number < MAX_KINDS) return this.#add(key, event);
     return this.#kinds.get(type) ?? this.#add(type, { type, ...ofExecution(event), others: true } as unknown as AuditEvent, SINGLE_EVENTS);
   }
 

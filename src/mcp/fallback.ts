@@ -1,5 +1,5 @@
 /**
- * The configured answer that takes a server's place while there is no connection to it.
+ * The configured answer that takes a server's place while it is down.
  *
  * Nothing was sent then: a call that went out and was lost is an error, since it may have been carried out. The answer always says that
  * it is a mock, whatever was configured.
