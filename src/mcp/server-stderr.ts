@@ -19,7 +19,7 @@ const SHOWN_CHARS = 2000;
 const LAST_LINES = 5;
 const LAST_LINE_CHARS = 200;
 /** npm ends with news of itself, which would take the place of what went wrong. */
-const ADVERTISEMENT = /^npm notice/;
+const ADVERTISEMENT = "npm notice";
 
 export class ServerStderr {
   readonly #logger: Logger | undefined;
@@ -64,7 +64,7 @@ export class ServerStderr {
 
   #line(raw: string): void {
     if (raw.trim() === "") return;
-    if (!ADVERTISEMENT.test(raw)) this.#lastLines.push(raw);
+    if (!raw.startsWith(ADVERTISEMENT)) this.#lastLines.push(raw);
     if (this.#lastLines.length > LAST_LINES) this.#lastLines.shift();
     const now = performance.now();
     if (now - this.#intervalBegan > INTERVAL_MS) {
