@@ -297,7 +297,7 @@ describe("Run command", function () {
         .filter((name) => name !== "DOCKER_HOST")
         .map((name) => [name, ""]),
     );
-    const state = { CODE_MODE_STATE_DIR: path.join(folder, "state") };
+    const state = { CODE_MODE_STATE_DIR: path.join(folder, "state"), CODE_MODE_AUDIT_DIR: path.join(folder, "audit") };
     await mkdir(path.join(folder, "project"));
     await write("project/.gitignore", "node_modules");
     const first = await execute(["init", "project"], { env: unset });

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { readdir, readFile, rm, stat, writeFile } from "node:fs/promises";
+import { createServer as createHttpServer } from "node:http";
 import { createServer } from "node:net";
 import type { AddressInfo, Server } from "node:net";
 import path from "node:path";
@@ -117,11 +118,18 @@ describe("Doctor", function () {
   });
 
   it("warns of an MCP server that is connected while what is behind it is not well", async () => {
-    const port = await closedPort();
-    const mcpServers = { everything: { ...everythingServer(), healthCheck: { url: `http://127.0.0.1:${port}/health` } } };
-    const report = await look({ mcpServers }, { servers: true });
-    assert.equal(checkOf(report, "servers.connections").status, "warn");
-    assert.match(textOf(checkOf(report, "servers.connections")), /everything \(.*\): degraded: .*health/);
+    const behind = createHttpServer((_request, response) => response.end('{"status": "degraded"}')).listen(0, "127.0.0.1");
+    await once(behind, "listening");
+    try {
+      const { port } = behind.address() as AddressInfo;
+      const mcpServers = { everything: { ...everythingServer(), healthCheck: { url: `http://127.0.0.1:${port}/health` } } };
+      const report = await look({ mcpServers }, { servers: true });
+      assert.equal(checkOf(report, "servers.connections").status, "warn");
+      assert.match(textOf(checkOf(report, "servers.connections")), /everything \(.*\): degraded: .*health/);
+    } finally {
+      behind.closeAllConnections();
+      behind.close();
+    }
   });
 
   it("is left out on request: the canary, and the MCP servers without one", async () => {
@@ -271,15 +279,6 @@ async function processesWith(variable: string): Promise<string[]> {
     ids.map(async (id) => [id, await readFile(`/proc/${id}/environ`, "utf8").catch(() => "")] as const),
   );
   return environments.filter(([, text]) => text.split("\0").includes(variable)).map(([id]) => id);
-}
-
-/** A port of loopback on which nobody listens. */
-async function closedPort(): Promise<number> {
-  const listener = createServer().listen(0, "127.0.0.1");
-  await once(listener, "listening");
-  const { port } = listener.address() as AddressInfo;
-  await new Promise((resolve) => listener.close(resolve));
-  return port;
 }
 
 /** Puts a FIFO where programs read. */
