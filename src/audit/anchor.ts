@@ -4,7 +4,7 @@
  * A record of a fixed size, written in place: it is renewed with every write to the log.
  */
 
-import { closeSync, constants, openSync, writeSync } from "node:fs";
+import { closeSync, constants, fdatasyncSync, openSync, writeSync } from "node:fs";
 import { readFile, readdir } from "node:fs/promises";
 import path from "node:path";
 
@@ -48,6 +48,11 @@ export class Anchor {
     const text = JSON.stringify({ before, last, mac: macOf(this.#key, this.#chain, { before, last }) });
     const record = `${text.padEnd(RECORD_BYTES - 1)}\n`;
     if (writeSync(this.#file, record, 0) !== RECORD_BYTES) throw new Error("the anchor was not written whole");
+  }
+
+  /** Has the disk take it: one that is older than a removed file would miss that file. */
+  sync(): void {
+    fdatasyncSync(this.#file);
   }
 
   close(): void {

@@ -7,11 +7,12 @@
 
 import type { Logger } from "pino";
 
-import type { AuditEntry, AuditEvent, AuditNote, AuditSettings, AuditTrail } from "../domain/audit-event.ts";
+import type { AuditEntry, AuditEvent, AuditSettings, AuditTrail } from "../domain/audit-event.ts";
 import { AppError, StartupError } from "../domain/errors.ts";
 import { Anchor, readAnchor } from "./anchor.ts";
 import { openAuditKey, openPrivateFolder } from "./audit-key.ts";
 import { entryFields, entryJson } from "./entry-text.ts";
+import type { EntryFields } from "./entry-text.ts";
 import { chainPrefix, claimChain, listLogFiles } from "./log-files.ts";
 import { LogWriter } from "./log-writer.ts";
 import { openChain } from "./open-chain.ts";
@@ -69,8 +70,8 @@ export class AuditLog implements AuditTrail {
       this.#giveSums();
     });
     this.#every(SYNC_MS, () => {
-      if (this.#problem !== undefined) this.#flush();
-      else this.#attempt(() => destination?.writer.sync());
+      if (this.#problem === undefined || this.#waiting.length === 0) this.#attempt(() => destination?.writer.sync());
+      else this.#flush();
     });
   }
 
@@ -100,7 +101,9 @@ export class AuditLog implements AuditTrail {
     if (isEnd) this.#giveSumsOf(scope);
     let repeats = this.#repeats.get(scope);
     if (repeats === undefined && !isEnd) this.#repeats.set(scope, (repeats = new Repeats()));
-    if (repeats?.admit(event) ?? true) this.#add(event);
+    // Clipped first: texts of strangers are kept for as long as they are counted.
+    const entry = entryFields(event);
+    if (repeats?.admit(entry) ?? true) this.#add(entry);
   }
 
   ensure(): void {
@@ -136,12 +139,14 @@ export class AuditLog implements AuditTrail {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#giveSums();
-    this.#closed = true;
     for (const timer of this.#timers) clearInterval(timer);
     this.#retryAt = 0;
     this.#flush();
-    if (this.#waiting.length > 0)
-      this.#logger.error({ entries: this.#waiting.length }, "entries of the audit log are lost: it could not be written");
+    this.#closed = true;
+    if (this.#waiting.length > 0 || this.#lost.size > 0) {
+      const left = { entries: this.#waiting.length, counts: Object.fromEntries(this.#lost) };
+      this.#logger.error(left, "entries of the audit log are lost: it could not be written");
+    }
     this.#attempt(() => this.#destination?.writer.close());
     await this.#destination?.release();
   }
@@ -152,16 +157,17 @@ export class AuditLog implements AuditTrail {
 
   #damaged(found: string): void {
     this.#logger.error({ found }, `the audit log is not as it was left: ${found}. \`code-mode audit verify\` looks through all of it`);
-    this.#add({ type: "audit.damaged", found });
+    this.#add(entryFields({ type: "audit.damaged", found }));
   }
 
-  #add(event: AuditEvent | AuditNote): void {
+  #add(fields: EntryFields): void {
+    // Many can come in one turn of the event loop.
+    if (this.#waiting.length >= MAX_WAITING) this.#flush();
     if (this.#waiting.length >= MAX_WAITING) {
-      const { count = 1 } = event as { readonly count?: number };
-      this.#lost.set(event.type, (this.#lost.get(event.type) ?? 0) + count);
+      this.#lost.set(fields.type, (this.#lost.get(fields.type) ?? 0) + (fields.count ?? 1));
       return;
     }
-    const entry: AuditEntry = { seq: ++this.#seq, time: new Date().toISOString(), ...entryFields(event) };
+    const entry: AuditEntry = { seq: ++this.#seq, time: new Date().toISOString(), ...fields };
     this.#recent.push(entry);
     if (this.#recent.length > RECENT) this.#recent.shift();
     if (this.#destination === undefined) return;
@@ -177,19 +183,20 @@ export class AuditLog implements AuditTrail {
   /** Writes what waits. While nothing can be written it tries at times only. */
   #flush(): void {
     const { writer } = this.#destination ?? {};
-    if (writer === undefined || this.#waiting.length === 0) return;
+    if (writer === undefined || this.#closed || this.#waiting.length === 0) return;
     if (this.#problem !== undefined && performance.now() < this.#retryAt) return;
     const failed = this.#problem !== undefined;
     this.#attempt(() => {
       writer.write(this.#waiting);
       this.#waiting = [];
     });
-    if (!failed || this.#problem !== undefined) return;
-    this.#logger.info("the audit log can be written again");
+    if (this.#problem !== undefined) return;
+    if (failed) this.#logger.info("the audit log can be written again");
     if (this.#lost.size === 0) return;
     const counts = Object.fromEntries(this.#lost);
     this.#lost = new Map();
-    this.#add({ type: "audit.lost", counts });
+    this.#add(entryFields({ type: "audit.lost", counts }));
+    this.#flush();
   }
 
   #attempt(action: () => void): void {
@@ -226,7 +233,7 @@ async function openDestination(settings: AuditSettings): Promise<{ destination: 
   try {
     const name = `${prefix}${chain}`;
     const files = (await listLogFiles(folder)).get(chain) ?? [];
-    const { found, state } = await openChain({ folder, chain, files, anchor: await readAnchor(key, keyFile, name) });
+    const { found, state } = await openChain({ folder, chain, files, key, anchor: await readAnchor(key, keyFile, name) });
     const anchor = Anchor.open(key, keyFile, name);
     return { destination: { writer: new LogWriter({ key, folder, chain, anchor, maxFileBytes, maxFiles }, state), chain, release }, found };
   } catch (error) {

@@ -85,6 +85,7 @@ export class LogWriter {
   sync(): void {
     if (!this.#isDirty || this.#file === undefined) return;
     fdatasyncSync(this.#file.descriptor);
+    this.#options.anchor.sync();
     this.#isDirty = false;
   }
 
@@ -125,6 +126,7 @@ export class LogWriter {
     if (oldest === undefined || end === undefined) return false;
     // First the anchor: a crash between the two leaves a file too much, not one too few.
     this.#options.anchor.write({ before: end, last: this.#last });
+    this.#options.anchor.sync();
     this.#before = end;
     try {
       unlinkSync(oldest.path);

@@ -3,8 +3,9 @@
 import { open, truncate } from "node:fs/promises";
 
 import type { ReadAnchor } from "./anchor.ts";
-import { GENESIS, parseLine } from "./chain.ts";
+import { GENESIS, isSealed, parseLine } from "./chain.ts";
 import type { Link } from "./chain.ts";
+import { readLines } from "./file-lines.ts";
 import { logFileOf } from "./log-files.ts";
 import type { LogFile } from "./log-files.ts";
 import type { ChainState } from "./log-writer.ts";
@@ -24,8 +25,9 @@ export async function openChain(options: {
   readonly chain: number;
   readonly files: readonly LogFile[];
   readonly anchor: ReadAnchor;
+  readonly key: Buffer;
 }): Promise<OpenedChain> {
-  const { anchor, chain, folder } = options;
+  const { anchor, key } = options;
   const files = [...options.files];
   const found: string[] = [];
   const ends = new Map<string, Link>();
@@ -35,21 +37,58 @@ export async function openChain(options: {
     if (last === undefined && tornBytes > 0) found.push(`no whole line in ${nameOf(file)}`);
     if (last !== undefined) ends.set(file.path, last);
   }
-  const onDisk = [...ends.values()].reduce((newest, end) => (end.seq > newest.seq ? end : newest), START);
+  const onDisk = files.map((file) => ends.get(file.path)).findLast((end) => end !== undefined) ?? START;
   const extent = anchor !== undefined && "extent" in anchor ? anchor.extent : undefined;
   if (anchor !== undefined && "problem" in anchor) found.push(anchor.problem);
   if (anchor === undefined && files.length > 0) found.push("the anchor is gone: whether lines are missing at either end cannot be told");
   const first = files[0]?.firstSeq ?? 1;
   const before = extent?.before ?? { seq: first - 1, hmac: GENESIS };
-  if (extent !== undefined && extent.last.seq > onDisk.seq) {
-    found.push(`lines ${onDisk.seq + 1} to ${extent.last.seq} are missing at the end`);
-    // What is written goes into a file of its own: the name of each says which line it begins with.
-    files.push(logFileOf(folder, chain, extent.last.seq + 1));
+  const problem = extent && (await findWrongEnd(key, extent.last, onDisk, files));
+  if (extent !== undefined && problem !== undefined) {
+    found.push(problem);
+    goOnAfter(extent.last, options, files, ends);
     return { state: { before, last: extent.last, files, ends }, found };
   }
   const newest = files.at(-1);
   if (newest !== undefined) ends.delete(newest.path);
   return { state: { before, last: onDisk, files, ends }, found };
+}
+
+/** What its writer cannot have left at the end: it writes its lines, and then to the anchor that they are there. */
+async function findWrongEnd(key: Buffer, anchored: Link, onDisk: Link, files: readonly LogFile[]): Promise<string | undefined> {
+  if (onDisk.seq < anchored.seq) return `lines ${onDisk.seq + 1} to ${anchored.seq} are missing at the end`;
+  if (onDisk.seq === anchored.seq) return onDisk.hmac === anchored.hmac ? undefined : `line ${onDisk.seq} is not the line that was written`;
+  const { hmac, seq } = await followSeals(key, anchored, files);
+  return seq === onDisk.seq && hmac === onDisk.hmac ? undefined : `what follows line ${seq} is not as it was written`;
+}
+
+/** The last line that is tied to the given one by lines as they were written. */
+async function followSeals(key: Buffer, start: Link, files: readonly LogFile[]): Promise<Link> {
+  let last = start;
+  const first = files.findLastIndex(({ firstSeq }) => firstSeq <= start.seq + 1);
+  for (const file of files.slice(Math.max(0, first))) {
+    for await (const { text } of readLines(file.path)) {
+      const line = parseLine(text);
+      if (line === undefined || line.seq <= start.seq) continue;
+      if (line.seq !== last.seq + 1 || !isSealed(key, last.hmac, line)) return last;
+      last = line;
+    }
+  }
+  return last;
+}
+
+/** What is written goes into a file of its own: the name of each says which line it begins with. */
+function goOnAfter(
+  last: Link,
+  { chain, folder }: { readonly chain: number; readonly folder: string },
+  files: LogFile[],
+  ends: Map<string, Link>,
+): void {
+  const newest = files.at(-1);
+  // To rotation it ends where the chain goes on, whatever was added to it.
+  if (newest !== undefined) ends.set(newest.path, last);
+  const next = logFileOf(folder, chain, last.seq + 1);
+  if (newest?.path !== next.path) files.push(next);
 }
 
 const nameOf = ({ path }: LogFile): string => path.replace(/^.*\//, "");

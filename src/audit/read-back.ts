@@ -1,6 +1,7 @@
 /** Reads entries from the newest back, a bounded piece of the files at a time. */
 
 import { open } from "node:fs/promises";
+import type { FileHandle } from "node:fs/promises";
 
 import type { AuditEntry, AuditEventType } from "../domain/audit-event.ts";
 import { parseLine } from "./chain.ts";
@@ -23,6 +24,8 @@ export interface AuditPage {
 }
 
 const BLOCK_BYTES = 256 * 1024;
+/** Holds a whole line wherever it begins. */
+const PROBE_BYTES = 32 * 1024;
 /** What one query reads. It may find less than its limit by then, and says where to go on. */
 const MAX_READ_BYTES = 16 * 2 ** 20;
 
@@ -49,7 +52,7 @@ async function* newestFirst(source: readonly LogFile[] | readonly AuditEntry[], 
     }
     const file = item as LogFile;
     if (file.firstSeq >= before) continue;
-    for await (const line of linesBackwards(file.path, budget)) {
+    for await (const line of linesBackwards(file.path, before, budget)) {
       if (line === "pause") {
         yield "pause";
         return;
@@ -60,12 +63,12 @@ async function* newestFirst(source: readonly LogFile[] | readonly AuditEntry[], 
   }
 }
 
-/** The whole lines of a file from its end. One that was removed meanwhile has none. */
-async function* linesBackwards(path: string, budget: { bytes: number }): AsyncGenerator<string> {
+/** The whole lines of a file from one a little after `before` to its first. One that was removed meanwhile has none. */
+async function* linesBackwards(path: string, before: number, budget: { bytes: number }): AsyncGenerator<string> {
   const file = await open(path, "r").catch(() => undefined);
   if (file === undefined) return;
   try {
-    let { size: position } = await file.stat();
+    let position = await endOf(file, before);
     let rest = Buffer.alloc(0);
     let isWhole = false;
     while (position > 0) {
@@ -90,4 +93,24 @@ async function* linesBackwards(path: string, budget: { bytes: number }): AsyncGe
   } finally {
     await file.close();
   }
+}
+
+/** Where to begin in a file: no line before `before` is after this place, and not many of the others are before it. */
+async function endOf(file: FileHandle, before: number): Promise<number> {
+  let { size: end } = await file.stat();
+  if (before === Infinity) return end;
+  const block = Buffer.alloc(PROBE_BYTES);
+  for (let start = 0; end - start > BLOCK_BYTES;) {
+    const middle = Math.floor((start + end) / 2);
+    const { bytesRead } = await file.read(block, 0, PROBE_BYTES, middle);
+    const text = block.toString("utf8", 0, bytesRead);
+    const lineStart = text.indexOf("\n") + 1;
+    const lineEnd = text.indexOf("\n", lineStart);
+    const seq = lineStart > 0 && lineEnd > 0 ? parseLine(text.slice(lineStart, lineEnd))?.seq : undefined;
+    // What is no line tells nothing: then all of the rest is read.
+    if (seq === undefined) break;
+    if (seq < before) start = middle;
+    else end = middle + PROBE_BYTES;
+  }
+  return end;
 }

@@ -5,7 +5,7 @@
  * Kinds that strangers can make up are limited in number, for each type: what is beyond is added up.
  */
 
-import type { AuditEvent } from "../domain/audit-event.ts";
+import type { EntryFields } from "./entry-text.ts";
 
 export const SINGLE_EVENTS = 20;
 const MAX_KINDS = 256;
@@ -28,11 +28,8 @@ interface Kind {
   seen: number;
   /** Of those that were not let through. */
   readonly sum: Record<string, number>;
-  readonly event: AuditEvent;
+  readonly event: EntryFields;
 }
-
-/** A sum has the fields of its kind, `count`, and the sums. */
-export type Sum = AuditEvent & { readonly count: number };
 
 /** The events of one execution, or of all else in a while. */
 export class Repeats {
@@ -41,30 +38,29 @@ export class Repeats {
   readonly #numbers = new Map<string, number>();
 
   /** True when the event is to be kept as it is. */
-  admit(event: AuditEvent): boolean {
+  admit(event: EntryFields): boolean {
     if (!REPEATING.has(event.type)) return true;
     const kind = this.#kindOf(event);
     kind.seen += 1;
     if (kind.seen <= SINGLE_EVENTS) return true;
-    const fields = event as unknown as Record<string, unknown>;
     for (const field of SUMMED) {
-      const value = fields[field] ?? (field === "count" ? 1 : undefined);
+      const value = event[field] ?? (field === "count" ? 1 : undefined);
       if (typeof value === "number") kind.sum[field] = (kind.sum[field] ?? 0) + value;
     }
     return false;
   }
 
-  /** The sums so far; begins anew. */
-  take(): Sum[] {
+  /** The sums so far, each with the fields of its kind; begins anew. */
+  take(): EntryFields[] {
     const sums = [...this.#kinds.values()]
       .filter(({ sum }) => "count" in sum)
-      .map(({ event, sum }) => ({ ...without(event), ...sum }) as unknown as Sum);
+      .map(({ event, sum }) => ({ ...without(event), ...sum, type: event.type }));
     this.#kinds.clear();
     this.#numbers.clear();
     return sums;
   }
 
-  #kindOf(event: AuditEvent): Kind {
+  #kindOf(event: EntryFields): Kind {
     const key = JSON.stringify(without(event));
     const known = this.#kinds.get(key);
     if (known !== undefined) return known;
@@ -72,16 +68,16 @@ export class Repeats {
     const number = this.#numbers.get(type) ?? 0;
     this.#numbers.set(type, number + 1);
     if (number < MAX_KINDS) return this.#add(key, event);
-    return this.#kinds.get(type) ?? this.#add(type, { type, ...ofExecution(event), others: true } as unknown as AuditEvent, SINGLE_EVENTS);
+    return this.#kinds.get(type) ?? this.#add(type, { type, ...ofExecution(event), others: true }, SINGLE_EVENTS);
   }
 
-  #add(key: string, event: AuditEvent, seen = 0): Kind {
+  #add(key: string, event: EntryFields, seen = 0): Kind {
     const kind = { seen, sum: {}, event };
     this.#kinds.set(key, kind);
     return kind;
   }
 }
 
-const without = (event: AuditEvent): object => Object.fromEntries(Object.entries(event).filter(([name]) => !LEFT_OUT.has(name)));
+const without = (event: EntryFields): object => Object.fromEntries(Object.entries(event).filter(([name]) => !LEFT_OUT.has(name)));
 
-const ofExecution = (event: AuditEvent): object => ("executionId" in event ? { executionId: event.executionId, who: event.who } : {});
+const ofExecution = ({ executionId, who }: EntryFields): object => (executionId === undefined ? {} : { executionId, who });

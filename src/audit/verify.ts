@@ -1,12 +1,12 @@
 /** Looks through a log for lines that were removed, changed, moved or added, by the key and the anchors beside it. Changes nothing. */
 
-import { createReadStream } from "node:fs";
 import path from "node:path";
-import { createInterface } from "node:readline";
 
 import { anchoredChains, readAnchor } from "./anchor.ts";
+import type { Extent, ReadAnchor } from "./anchor.ts";
 import { GENESIS, isSealed, parseLine } from "./chain.ts";
 import type { Link } from "./chain.ts";
+import { readLines } from "./file-lines.ts";
 import { chainPrefix, listLogFiles } from "./log-files.ts";
 import type { LogFile } from "./log-files.ts";
 
@@ -29,36 +29,49 @@ export interface Verification {
 
 const MAX_PROBLEMS = 100;
 
-/** A log that is being written can be verified too. */
-export async function verifyAuditLog(options: {
+/** How often a chain is looked through whose files are removed by rotation meanwhile. */
+const MAX_ATTEMPTS = 5;
+
+interface Log {
   readonly folder: string;
   readonly keyFile: string;
   readonly key: Buffer;
-}): Promise<Verification> {
-  const { folder, key, keyFile } = options;
+}
+
+/** A log that is being written can be verified too. */
+export async function verifyAuditLog(log: Log): Promise<Verification> {
+  const { folder, keyFile } = log;
   const prefix = await chainPrefix(folder);
-  // Anchors first: what is written meanwhile lies beyond them.
   const anchored = (await anchoredChains(keyFile, prefix)).map((name) => Number(name.slice(prefix.length)));
-  const anchors = new Map(
-    await Promise.all(anchored.map(async (chain) => [chain, await readAnchor(key, keyFile, `${prefix}${chain}`)] as const)),
-  );
-  const files = await listLogFiles(folder);
-  const chains = [...new Set([...files.keys(), ...anchors.keys()])].sort((a, b) => a - b);
+  const chains = [...new Set([...(await listLogFiles(folder)).keys(), ...anchored])].sort((a, b) => a - b);
   let lines = 0;
   const problems: Tampering[] = [];
   for (const chain of chains) {
-    const anchor = anchors.get(chain);
-    const extent = anchor !== undefined && "extent" in anchor ? anchor.extent : undefined;
-    const check = new ChainCheck(key, chain, extent?.last);
-    if (anchor === undefined)
-      check.note({ problem: "it has no anchor beside the key: whether lines are missing at either end cannot be told" });
-    else if ("problem" in anchor) check.note({ problem: anchor.problem });
-    await check.follow(files.get(chain) ?? [], extent?.before);
+    const check = await checkChain(log, chain, `${prefix}${chain}`);
     lines += check.lines;
     problems.push(...check.problems);
   }
   return { chains: chains.length, lines, problems };
 }
+
+/** What its writer does meanwhile is no problem of the chain: it is looked through again when files went by rotation. */
+async function checkChain({ folder, key, keyFile }: Log, chain: number, name: string): Promise<ChainCheck> {
+  // First the anchor: what is written meanwhile lies beyond it.
+  let anchor = await readAnchor(key, keyFile, name);
+  for (let attempt = 1; ; attempt += 1) {
+    const check = new ChainCheck(key, chain, extentOf(anchor)?.last);
+    if (anchor === undefined)
+      check.note({ problem: "it has no anchor beside the key: whether lines are missing at either end cannot be told" });
+    else if ("problem" in anchor) check.note({ problem: anchor.problem });
+    await check.follow((await listLogFiles(folder)).get(chain) ?? [], extentOf(anchor)?.before);
+    if (check.problems.length === 0 || attempt === MAX_ATTEMPTS) return check;
+    const latest = await readAnchor(key, keyFile, name);
+    if (extentOf(latest)?.before.seq === extentOf(anchor)?.before.seq) return check;
+    anchor = latest;
+  }
+}
+
+const extentOf = (anchor: ReadAnchor): Extent | undefined => (anchor !== undefined && "extent" in anchor ? anchor.extent : undefined);
 
 class ChainCheck {
   readonly problems: Tampering[] = [];
@@ -67,6 +80,8 @@ class ChainCheck {
   readonly #chain: number;
   /** The last line that was there; its hash is `undefined` where it cannot be known. */
   #last: { seq: number; hmac: string | undefined } | undefined;
+  /** The last line that was as it was written. */
+  #sealed: Link | undefined;
   /** The line up to which the chain must go; what comes after it was written since. */
   readonly #end: Link | undefined;
 
@@ -87,25 +102,26 @@ class ChainCheck {
       const isEarlier = first !== undefined && first.firstSeq <= before.seq;
       this.#last = isEarlier ? { seq: first.firstSeq - 1, hmac: first.firstSeq === 1 ? GENESIS : undefined } : before;
     } else if (first !== undefined) this.#last = { seq: first.firstSeq - 1, hmac: first.firstSeq === 1 ? GENESIS : undefined };
-    for (const file of files) await this.#followFile(file);
+    for (const file of files) await this.#followFile(file, file === files.at(-1));
     const seen = this.#last?.seq ?? 0;
     if (this.#end !== undefined && seen < this.#end.seq)
       this.note({ seq: this.#end.seq, problem: `lines ${seen + 1} to ${this.#end.seq} are missing at the end` });
   }
 
-  async #followFile(file: LogFile): Promise<void> {
+  async #followFile(file: LogFile, isNewest: boolean): Promise<void> {
     const name = path.basename(file.path);
     let number = 0;
-    const input = createReadStream(file.path);
+    // A start that finds lines that were added at the end goes on before them, in a file of its own.
+    if (file.firstSeq - 1 === this.#sealed?.seq) this.#last = this.#sealed;
     try {
-      for await (const text of createInterface({ input, crlfDelay: Infinity })) {
+      for await (const { isWhole, text } of readLines(file.path)) {
         number += 1;
-        this.#check(text, { file: name, line: number });
+        // It is being written, or its writer was cut off: the next start takes it away, and says so. That it was whole, the anchor knows.
+        if (!isWhole && isNewest) return;
+        this.#check(isWhole ? text : "", { file: name, line: number });
       }
     } catch (error) {
       this.note({ file: name, problem: `it cannot be read: ${(error as Error).message}` });
-    } finally {
-      input.destroy();
     }
   }
 
@@ -131,6 +147,7 @@ class ChainCheck {
     else if (last.hmac !== undefined && !isSealed(this.#key, last.hmac, line))
       this.note({ ...at, problem: "it was changed, or sealed with another key" });
     else if (seq === this.#end?.seq && hmac !== this.#end.hmac) this.note({ ...at, problem: "it is not the line that was written" });
+    else this.#sealed = { seq, hmac };
     this.#last = { seq, hmac };
   }
 }
