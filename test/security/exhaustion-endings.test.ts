@@ -97,7 +97,7 @@ const RESULTS: readonly Row[] = [
   [
     "a result with a getter that throws",
     "return { get a() { throw new Error('mine'); } };",
-    /^failed 1 ResultError: The result cannot be read at result\.a: mine/,
+    /^failed 1 ResultError: The value at result\.a cannot be read: mine/,
   ],
   ["a result with a toJSON of its own", "const value = { toJSON: () => ({ toJSON: () => value }) }; return value;", /^completed /],
   [
