@@ -233,8 +233,11 @@ async function openDestination(settings: AuditSettings): Promise<{ destination: 
   try {
     const name = `${prefix}${chain}`;
     const files = (await listLogFiles(folder)).get(chain) ?? [];
-    const { found, state } = await openChain({ folder, chain, files, key, anchor: await readAnchor(key, keyFile, name) });
+    const known = await readAnchor(key, keyFile, name);
+    const { found, state } = await openChain({ folder, chain, files, key, anchor: known });
     const anchor = Anchor.open(key, keyFile, name);
+    // A chain without an anchor is one that somebody took it from, though no line of it could be written yet.
+    if (known === undefined && files.length === 0) anchor.write(state);
     return { destination: { writer: new LogWriter({ key, folder, chain, anchor, maxFileBytes, maxFiles }, state), chain, release }, found };
   } catch (error) {
     await release();

@@ -60,10 +60,11 @@ async function checkChain({ folder, key, keyFile }: Log, chain: number, name: st
   let anchor = await readAnchor(key, keyFile, name);
   for (let attempt = 1; ; attempt += 1) {
     const check = new ChainCheck(key, chain, extentOf(anchor)?.last);
-    if (anchor === undefined)
+    const files = (await listLogFiles(folder)).get(chain) ?? [];
+    if (anchor === undefined && files.length > 0)
       check.note({ problem: "it has no anchor beside the key: whether lines are missing at either end cannot be told" });
-    else if ("problem" in anchor) check.note({ problem: anchor.problem });
-    await check.follow((await listLogFiles(folder)).get(chain) ?? [], extentOf(anchor)?.before);
+    else if (anchor !== undefined && "problem" in anchor) check.note({ problem: anchor.problem });
+    await check.follow(files, extentOf(anchor)?.before);
     if (check.problems.length === 0 || attempt === MAX_ATTEMPTS) return check;
     const latest = await readAnchor(key, keyFile, name);
     if (extentOf(latest)?.before.seq === extentOf(anchor)?.before.seq) return check;

@@ -84,6 +84,13 @@ describe("audit log: how much it takes", () => {
     assert.ok((rare.next ?? 0) > 1, String(rare.next));
   });
 
+  it("is nothing at first, which is whole too", async () => {
+    await log.write();
+    assert.deepEqual(await log.verify(), { chains: 1, lines: 0, problems: [] });
+    await log.write("a");
+    assert.deepEqual(await log.verify(), { chains: 1, lines: 1, problems: [] });
+  });
+
   it("is nothing after its end", async () => {
     const writer = await log.open();
     writer.record(started("last"));
