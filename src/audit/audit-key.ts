@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { chmod, lstat, mkdir, open, realpath } from "node:fs/promises";
+import { mkdir, open, realpath } from "node:fs/promises";
 import path from "node:path";
 
 import { StartupError } from "../domain/errors.ts";
@@ -18,7 +18,7 @@ const OTHERS = 0o077;
 export async function openAuditKey(keyFile: string, logFolder: string): Promise<Buffer> {
   try {
     await mkdir(path.dirname(keyFile), { recursive: true, mode: 0o700 });
-    await refuseWithin(keyFile, logFolder);
+    await refuseSharedFolder(keyFile, logFolder);
     await makeKey(keyFile);
     return await readAuditKey(keyFile);
   } catch (error) {
@@ -57,20 +57,13 @@ async function makeKey(keyFile: string): Promise<void> {
   }
 }
 
-/** With both in one folder the seal would be worth nothing. */
-async function refuseWithin(keyFile: string, logFolder: string): Promise<void> {
-  const folder = await realpath(path.dirname(keyFile));
-  const log = await realpath(logFolder);
+/** With both in one folder the seal would be worth nothing. Neither need be there yet. Throws a {@link StartupError}. */
+export async function refuseSharedFolder(keyFile: string, logFolder: string): Promise<void> {
+  const realOf = (folder: string): Promise<string> => realpath(folder).catch(() => path.resolve(folder));
+  const [folder, log] = [await realOf(path.dirname(keyFile)), await realOf(logFolder)];
   if (folder === log || folder.startsWith(`${log}${path.sep}`))
     throw unusable(keyFile, `lies in the folder of the log, ${logFolder}: whoever could change the log could seal it again`);
 }
 
 const unusable = (keyFile: string, problem: string, cause?: unknown): StartupError =>
   new StartupError([`environment: CODE_MODE_AUDIT_KEY_FILE: ${keyFile} ${problem}`], cause);
-
-/** Makes a folder that only its owner can enter. */
-export async function openPrivateFolder(folder: string): Promise<void> {
-  await mkdir(folder, { recursive: true, mode: 0o700 });
-  if (!(await lstat(folder)).isDirectory()) throw new Error("it is no folder");
-  await chmod(folder, 0o700);
-}

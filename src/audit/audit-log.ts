@@ -10,10 +10,10 @@ import type { Logger } from "pino";
 import type { AuditEntry, AuditEvent, AuditSettings, AuditTrail } from "../domain/audit-event.ts";
 import { AppError, StartupError } from "../domain/errors.ts";
 import { Anchor, readAnchor } from "./anchor.ts";
-import { openAuditKey, openPrivateFolder } from "./audit-key.ts";
+import { openAuditKey } from "./audit-key.ts";
 import { entryFields, entryJson } from "./entry-text.ts";
 import type { EntryFields } from "./entry-text.ts";
-import { chainPrefix, claimChain, listLogFiles } from "./log-files.ts";
+import { chainPrefix, claimChain, listLogFiles, openLogFolder } from "./log-files.ts";
 import { LogWriter } from "./log-writer.ts";
 import { openChain } from "./open-chain.ts";
 import { readBack } from "./read-back.ts";
@@ -226,7 +226,7 @@ export class AuditLog implements AuditTrail {
 
 async function openDestination(settings: AuditSettings): Promise<{ destination: Destination; found: readonly string[] }> {
   const { folder, keyFile, maxFileBytes, maxFiles } = settings;
-  await openPrivateFolder(folder);
+  await openLogFolder(folder);
   const key = await openAuditKey(keyFile, folder);
   const prefix = await chainPrefix(folder);
   const { chain, release } = await claimChain(prefix);

@@ -6,7 +6,7 @@
 import { createHash } from "node:crypto";
 import { createServer } from "node:net";
 import type { Server } from "node:net";
-import { readdir, realpath } from "node:fs/promises";
+import { chmod, lstat, mkdir, readdir, realpath } from "node:fs/promises";
 import path from "node:path";
 
 const NAME = /^audit-(\d+)-(\d{12})\.jsonl$/;
@@ -23,6 +23,23 @@ export const logFileOf = (folder: string, chain: number, firstSeq: number): LogF
   path: path.join(folder, `audit-${chain}-${String(firstSeq).padStart(12, "0")}.jsonl`),
   firstSeq,
 });
+
+const OTHERS = 0o077;
+const OTHERS_WRITE = 0o022;
+
+/**
+ * Makes the folder, for its owner only. One that was there and holds other things is not the log's to close: its files are private all the
+ * same, but where others can write they could remove them.
+ */
+export async function openLogFolder(folder: string): Promise<void> {
+  await mkdir(folder, { recursive: true, mode: 0o700 });
+  const found = await lstat(folder);
+  if (!found.isDirectory()) throw new Error("it is no folder");
+  if ((found.mode & OTHERS) === 0) return;
+  if ((await readdir(folder)).every((name) => NAME.test(name))) await chmod(folder, 0o700);
+  else if ((found.mode & OTHERS_WRITE) !== 0)
+    throw new Error("it holds other files, and others than its owner can write to it; name a folder of its own");
+}
 
 /** The files of each chain in the folder, the oldest first. */
 export async function listLogFiles(folder: string): Promise<Map<number, LogFile[]>> {

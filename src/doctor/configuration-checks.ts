@@ -5,7 +5,7 @@ import { access, lstat, stat } from "node:fs/promises";
 import { totalmem } from "node:os";
 import path from "node:path";
 
-import { readAuditKey } from "../audit/audit-key.ts";
+import { readAuditKey, refuseSharedFolder } from "../audit/audit-key.ts";
 import type { AuditSettings } from "../domain/audit-event.ts";
 import { readableSize } from "../domain/byte-size.ts";
 import { StartupError } from "../domain/errors.ts";
@@ -137,17 +137,25 @@ export async function judgeAuditLog({ enabled, folder, keyFile }: AuditSettings)
     return { status: "warn", found: "MCP_AUDIT_LOGGING is false: nothing is kept", remedy: "Leave it out, to know later what was done." };
   const place = await judgeFolder(folder, "CODE_MODE_AUDIT_DIR");
   if (place.status !== "ok") return place;
+  const shared = await problemsOf(refuseSharedFolder(keyFile, folder));
+  if (shared !== undefined) return failWith(shared);
   if ((await lstat(keyFile).catch(() => undefined)) === undefined) {
     const keyFolder = await judgeFolder(path.dirname(keyFile), "CODE_MODE_AUDIT_KEY_FILE");
     return keyFolder.status === "ok" ? { status: "ok", found: `${folder}; the start makes its key ${keyFile}` } : keyFolder;
   }
+  const problems = await problemsOf(readAuditKey(keyFile));
+  return problems === undefined ? { status: "ok", found: `${folder}, sealed with ${keyFile}` } : failWith(problems);
+}
+
+/** What a start would say. */
+async function problemsOf(attempt: Promise<unknown>): Promise<readonly string[] | undefined> {
   try {
-    await readAuditKey(keyFile);
+    await attempt;
+    return undefined;
   } catch (error) {
-    if (error instanceof StartupError) return failWith(error.problems);
+    if (error instanceof StartupError) return error.problems;
     throw error;
   }
-  return { status: "ok", found: `${folder}, sealed with ${keyFile}` };
 }
 
 export function judgeMemory({ runtimes }: LoadedRuntimes, maxRunning: number, hostBytes: number): Outcome {

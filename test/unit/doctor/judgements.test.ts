@@ -89,7 +89,7 @@ const layer = { id: "l", title: "Layer", required: true };
 const audit = {
   enabled: true,
   folder: "/tmp",
-  keyFile: "/tmp/code-mode-no-such-key",
+  keyFile: "/var/code-mode-no-such-key",
   maxFileBytes: 1,
   maxFiles: 1,
   onFailure: "refuse",
@@ -168,6 +168,7 @@ const CASES: readonly (readonly [what: string, outcome: Outcome | Promise<Outcom
   ["an audit log below a file", judgeAuditLog({ ...audit, folder: "/etc/passwd/x" }), "fail", /CODE_MODE_AUDIT_DIR/],
   ["a key of the audit log below a file", judgeAuditLog({ ...audit, keyFile: "/etc/passwd/x" }), "fail", /CODE_MODE_AUDIT_KEY_FILE/],
   ["a key of the audit log for all to read", judgeAuditLog({ ...audit, keyFile: "/etc/passwd" }), "fail", /chmod 600/],
+  ["a key of the audit log in its folder", judgeAuditLog({ ...audit, keyFile: "/tmp/x/y.key" }), "fail", /lies in the folder of the log/],
   ["an audit log that can be", judgeAuditLog(audit), "ok", /the start makes its key/],
 
   ["layers in force", judgeProofs([{ shape: "Node 24", tookMs: 5, outcome: [layer] }]), "ok", /Node 24: all 1 layers/],
