@@ -135,9 +135,9 @@ describe("Security: tools", () => {
       layer: "nothing is begun while answers wait",
       without: { run: async () => `${await asked(reads("large", 200))} answers`, shows: "200 answers" },
       within: {
-        // Those under way when the first answers wait, and what the socket itself takes.
-        run: async () => ((await asked(neverReads('{ tool: "large" }'))) <= 70 ? "at most 70 answers" : "more"),
-        gives: "at most 70 answers",
+        // Those that came before enough answers waited, what the socket itself takes, and the 64 that may be under way then.
+        run: async () => ((await asked(neverReads('{ tool: "large" }'))) <= 100 ? "at most 100 answers" : "more"),
+        gives: "at most 100 answers",
       },
     });
 
