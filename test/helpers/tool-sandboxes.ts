@@ -42,6 +42,8 @@ export class TablePort implements ToolPort {
   readonly requests: ToolCallRequest[] = [];
   /** Calls that were aborted before they had an answer. */
   aborted = 0;
+  /** Those of them that came only to be told of: they had waited for their turn. */
+  neverBegun = 0;
   /** The number of calls that were over when the program ended; `undefined` while it runs. */
   answeredAtEnd: number | undefined;
   answered = 0;
@@ -58,6 +60,7 @@ export class TablePort implements ToolPort {
 
   async call(request: ToolCallRequest, options: CallOptions): Promise<ToolAnswer> {
     this.requests.push(request);
+    if (options.signal.aborted) this.neverBegun += 1;
     const { server, tool } = request;
     const answer = this.#tools[server]?.[tool];
     if (answer === undefined)
