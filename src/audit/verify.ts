@@ -30,7 +30,7 @@ export interface Verification {
 const MAX_PROBLEMS = 100;
 
 /** How often a chain is looked through whose files are removed by rotation meanwhile. */
-const MAX_ATTEMPTS = 5;
+const MAX_ATTEMPTS = 20;
 
 interface Log {
   readonly folder: string;
@@ -57,18 +57,23 @@ export async function verifyAuditLog(log: Log): Promise<Verification> {
 /** What its writer does meanwhile is no problem of the chain: it is looked through again when files went by rotation. */
 async function checkChain({ folder, key, keyFile }: Log, chain: number, name: string): Promise<ChainCheck> {
   // First the anchor: what is written meanwhile lies beyond it.
-  let anchor = await readAnchor(key, keyFile, name);
+  const look = async (): Promise<{ anchor: ReadAnchor; files: readonly LogFile[] }> => {
+    const anchor = await readAnchor(key, keyFile, name);
+    return { anchor, files: (await listLogFiles(folder)).get(chain) ?? [] };
+  };
+  let { anchor, files } = await look();
   for (let attempt = 1; ; attempt += 1) {
     const check = new ChainCheck(key, chain, extentOf(anchor)?.last);
-    const files = (await listLogFiles(folder)).get(chain) ?? [];
     if (anchor === undefined && files.length > 0)
       check.note({ problem: "it has no anchor beside the key: whether lines are missing at either end cannot be told" });
     else if (anchor !== undefined && "problem" in anchor) check.note({ problem: anchor.problem });
     await check.follow(files, extentOf(anchor)?.before);
     if (check.problems.length === 0 || attempt === MAX_ATTEMPTS) return check;
-    const latest = await readAnchor(key, keyFile, name);
-    if (extentOf(latest)?.before.seq === extentOf(anchor)?.before.seq) return check;
-    anchor = latest;
+    const latest = await look();
+    // Rotation renews the anchor, and then removes the file: either may have been between the two looks.
+    const isSame = extentOf(latest.anchor)?.before.seq === extentOf(anchor)?.before.seq && latest.files[0]?.path === files[0]?.path;
+    if (isSame) return check;
+    ({ anchor, files } = latest);
   }
 }
 
