@@ -306,7 +306,12 @@ describe("audit log", () => {
       await writer.close();
       const { folder } = log.settings;
       const inside = { ...log.settings, keyFile: path.join(folder, "audit.key") };
-      await assert.rejects(Object.assign(await TestLog.make(inside)).open(), /lies in the folder of the log/);
+      const other = await TestLog.make(inside);
+      try {
+        await assert.rejects(other.open(), /lies in the folder of the log/);
+      } finally {
+        await other.remove();
+      }
     });
   });
 
