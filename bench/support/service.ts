@@ -31,7 +31,11 @@ export async function startService(runtimes: object, { mcpServers = {}, workspac
     for (const name of ["", ...workspaceFolders]) await mkdir(path.join(folder, "workspace", name), { recursive: true });
     await writeFile(path.join(folder, "config", "runtimes.json"), JSON.stringify({ runtimes }));
     await writeFile(path.join(folder, "config", "mcp-servers.json"), JSON.stringify({ mcpServers }));
-    const env = { CODE_MODE_PORT: "0", CODE_MODE_STATE_DIR: path.join(folder, "state") };
+    const env = {
+      CODE_MODE_PORT: "0",
+      CODE_MODE_STATE_DIR: path.join(folder, "state"),
+      CODE_MODE_AUDIT_KEY_FILE: path.join(folder, "audit-key", "audit.key"),
+    };
     app = await startApp(readEnvironment({ env, cwd: folder }), pino({ level: "silent" }));
   } catch (error) {
     await remove();

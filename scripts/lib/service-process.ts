@@ -49,6 +49,7 @@ export async function startService({ env = {}, root, signal }: StartOptions): Pr
       CODE_MODE_HOST: "127.0.0.1",
       CODE_MODE_PORT: String(port),
       CODE_MODE_STATE_DIR: stateDir,
+      CODE_MODE_AUDIT_KEY_FILE: path.join(stateDir, "audit-key", "audit.key"),
       LOG_LEVEL: "warn",
       ...env,
     },
