@@ -5,7 +5,7 @@
 
 import { randomBytes } from "node:crypto";
 import { constants } from "node:fs";
-import { mkdir, open, realpath } from "node:fs/promises";
+import { link, lstat, mkdir, open, realpath, unlink } from "node:fs/promises";
 import path from "node:path";
 
 import { StartupError } from "../domain/errors.ts";
@@ -43,17 +43,20 @@ export async function readAuditKey(keyFile: string): Promise<Buffer> {
   }
 }
 
+/** Makes a key unless there is one. Several processes may start at once: the file appears whole, and the first one stays. */
 async function makeKey(keyFile: string): Promise<void> {
-  const file = await open(keyFile, "wx", 0o600).catch((error: unknown) => {
-    if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
-  });
-  if (file === undefined) return;
+  if ((await lstat(keyFile).catch(() => undefined)) !== undefined) return;
+  const draft = `${keyFile}.${randomBytes(8).toString("hex")}`;
+  const file = await open(draft, "wx", 0o600);
   try {
-    // The mode given to open is subject to the umask, which can only take away.
     await file.writeFile(`${randomBytes(KEY_BYTES).toString("hex")}\n`);
     await file.sync();
+    await link(draft, keyFile).catch((error: unknown) => {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    });
   } finally {
     await file.close();
+    await unlink(draft);
   }
 }
 

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
-import { appendFile, chmod, mkdir, stat, symlink, writeFile } from "node:fs/promises";
+import { appendFile, chmod, mkdir, readdir, stat, symlink, writeFile } from "node:fs/promises";
 import path from "node:path";
 
 import fc from "fast-check";
 
+import { openAuditKey } from "../../../src/audit/audit-key.ts";
 import type { AuditLog } from "../../../src/audit/audit-log.ts";
 import { SINGLE_EVENTS } from "../../../src/audit/repeats.ts";
 import type { AuditEntry } from "../../../src/domain/audit-event.ts";
@@ -277,6 +278,16 @@ describe("audit log", () => {
         await other.remove();
       }
     };
+
+    it("is one, however many start at once", async () => {
+      await open();
+      await writer.close();
+      const { folder } = log.settings;
+      const keyFile = path.join(log.root, "fresh", "audit.key");
+      const keys = await Promise.all(Array.from({ length: 50 }, () => openAuditKey(keyFile, folder)));
+      assert.equal(new Set(keys.map((key) => key.toString("hex"))).size, 1);
+      assert.deepEqual(await readdir(path.dirname(keyFile)), ["audit.key"]);
+    });
 
     it("that others can read is refused", () =>
       refused(
