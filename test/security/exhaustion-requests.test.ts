@@ -39,7 +39,7 @@ describe("Security: exhaustion by requests", function () {
     attack({
       name: `a body of ${name}`,
       layer: "bodies are measured before they are parsed",
-      variation: name === "ten million objects",
+      variation: name !== "brackets nested fifteen million deep",
       without: { run: () => parsedAsItIs(make()), shows: `more than ${UNBOUNDED_MS} ms` },
       within: { run: () => whileSent(make(), 400), gives: `at most ${BOUND_MS} ms` },
     });

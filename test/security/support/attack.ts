@@ -45,6 +45,19 @@ function insist(where: string, outcome: string, expected: string | RegExp): void
   throw new AssertionError({ message: `${where}, the attack came to ${outcome}; it should have come to ${String(expected)}` });
 }
 
+type Control = Exclude<Attack["without"], { readonly cannotShow: string }>;
+
+/** Many attacks may share one control, which is run once for them. */
+const controls = new WeakMap<Control, Promise<string>>();
+
+function runControl(control: Control): Promise<string> {
+  const known = controls.get(control);
+  if (known !== undefined) return known;
+  const running = (async () => control.run())();
+  controls.set(control, running);
+  return running;
+}
+
 /** Declares the test of an attack, where this run has it. */
 export function attack({ layer, name, variation = false, within, without }: Attack): void {
   if (!isTried({ variation })) return;
@@ -55,7 +68,7 @@ export function attack({ layer, name, variation = false, within, without }: Atta
     try {
       if ("cannotShow" in without) control = `cannot be shown: ${without.cannotShow}`;
       else {
-        control = await without.run();
+        control = await runControl(without);
         insist("with the defence off", control, without.shows);
       }
       outcome = await within.run();
