@@ -4,8 +4,8 @@ import { closeHttpTarget, INPUT_TARGETS } from "./input-targets.ts";
 import { corpusOf, fuzz, seedOf } from "./target.ts";
 import { closeConnectionTarget, WIRE_TARGETS } from "./wire-targets.ts";
 
-const SHORT_RUNS = 2000;
-const TIME_LIMIT_MS = 1500;
+const SHORT_RUNS = 1000;
+const TIME_LIMIT_MS = 700;
 
 describe("Fuzz", () => {
   const seed = seedOf();

@@ -55,6 +55,27 @@ async function naiveMerge(json: string): Promise<string> {
   }
 }
 
+/** Others fail at the same check; the units of the connection have all of them. */
+const VARIATIONS: ReadonlySet<string> = new Set([
+  "kind 255",
+  "a length over the cap, of the archive's kind",
+  "archived before it was asked for",
+  "the service's own close",
+  "the answer to a request of somebody else",
+  "an answer with an id that is no number",
+  "an answer with an id beyond all",
+  "a batch",
+  "another protocol",
+  "a byte order mark",
+  "no bytes at all",
+  "a denial of a very long text",
+  "a denial with a setting of its own",
+  "a denial of the wrong types",
+  "denials that are no list",
+  "an exit code that is none",
+  "nested deeper than a stack",
+]);
+
 describe("Security: tampering", () => {
   before(async () => {
     service = await TestService.start();
@@ -150,7 +171,8 @@ describe("Security: tampering", () => {
       ["nested deeper than a stack", raw(finishedText(nested(100_000))), /^killed: .*nested more than 128 levels deep/],
     ];
     for (const [name, code, gives] of attacks) {
-      attack({ name, layer: "checks of each frame", without: forgingWorks, within: { run: () => tamper(code), gives } });
+      const variation = VARIATIONS.has(name);
+      attack({ name, layer: "checks of each frame", variation, without: forgingWorks, within: { run: () => tamper(code), gives } });
     }
 
     it("forged denials are shown without control characters, with the service's own settings, and in their own result only", async () => {
