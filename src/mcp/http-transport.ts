@@ -11,9 +11,9 @@ import type { JSONRPCMessage, RequestId } from "@modelcontextprotocol/sdk/types.
 import { within } from "../lib/deadline.ts";
 import { EventTooLongError, readEvents } from "./event-stream-reader.ts";
 import { bodyOf, discard, FetchFailure, guardedFetch, readBody } from "./guarded-fetch.ts";
-import { LostAnswer } from "./lost-answer.ts";
-import { MAX_MESSAGE_BYTES, PeerMessages } from "./peer-messages.ts";
-import type { PeerTransport } from "./peer-transport.ts";
+import { LostAnswer, lostToStatus } from "./lost-answer.ts";
+import { MAX_MESSAGE_BYTES } from "./peer-messages.ts";
+import { PeerTransport } from "./peer-transport.ts";
 
 const MAX_ERROR_BODY_BYTES = 65_536;
 const SHOWN_BODY_BYTES = 300;
@@ -29,31 +29,18 @@ export interface HttpTransportOptions {
   readonly headers: Readonly<Record<string, string>>;
 }
 
-export class HttpTransport implements PeerTransport {
-  onmessage?: (message: JSONRPCMessage) => void;
-  onclose?: () => void;
-  onerror?: (error: Error) => void;
-  onend?: (reason: string) => void;
-  onsuspect?: () => void;
-
+export class HttpTransport extends PeerTransport {
   readonly #options: HttpTransportOptions;
-  readonly #messages: PeerMessages;
   /** Of everything under way; the request's id where it has one. */
   readonly #underWay = new Map<AbortController, RequestId | undefined>();
   #session: string | undefined;
   #protocolVersion: string | undefined;
   #listenTimer: NodeJS.Timeout | undefined;
-  #over = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: HttpTransportOptions) {
+    super();
     this.#options = options;
-    this.#messages = new PeerMessages({
-      deliver: (message) => this.onmessage?.(message),
-      offend: (reason) => {
-        this.#fail(reason);
-      },
-    });
   }
 
   /** There is nothing to open: the first message does. */
@@ -68,9 +55,9 @@ export class HttpTransport implements PeerTransport {
   /** A request that fails is lost; this does not reject. Resolves at once, but for the message that must have come before all others. */
   send(message: JSONRPCMessage): Promise<void> {
     const body = JSON.stringify(message);
-    const { cancelled, request } = this.#messages.sending(message);
-    if (this.#over) {
-      if (request !== undefined) this.#messages.lose(request, new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed"));
+    const { cancelled, request } = this.messages.sending(message);
+    if (this.isOver()) {
+      if (request !== undefined) this.messages.lose(request, new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed"));
       return Promise.resolve();
     }
     const sent = request === undefined ? this.#tell(body) : this.#ask(request, body);
@@ -95,9 +82,9 @@ export class HttpTransport implements PeerTransport {
 
   async #ask(id: RequestId, body: string): Promise<void> {
     const lose = (lost: LostAnswer): void => {
-      if (!this.#messages.isUnanswered(id)) return;
+      if (!this.messages.isUnanswered(id)) return;
       if (lost.code !== "RESULT_TOO_LARGE") this.onsuspect?.();
-      this.#messages.lose(id, lost);
+      this.messages.lose(id, lost);
     };
     try {
       await this.#exchange({ method: "POST", body, id }, async (response, abort) => {
@@ -123,7 +110,7 @@ export class HttpTransport implements PeerTransport {
       this.#receive(body, id);
     } else {
       await discard(response);
-      this.#messages.lose(
+      this.messages.lose(
         id,
         new LostAnswer("CONNECTION_LOST", `the server answered a request with HTTP ${response.status} and ${type || "no content"}`),
       );
@@ -137,7 +124,7 @@ export class HttpTransport implements PeerTransport {
         maxEventBytes: MAX_MESSAGE_BYTES,
         onEvent: ({ data, type }) => {
           if (type === "message") this.#receive(data, id);
-          if (this.#messages.isUnanswered(id)) return;
+          if (this.messages.isUnanswered(id)) return;
           endTimer ??= setTimeout(() => {
             abort.abort();
           }, STREAM_END_WAIT_MS);
@@ -148,7 +135,7 @@ export class HttpTransport implements PeerTransport {
     }
   }
 
-  /** What a status of 4xx or 5xx means for the request. Its body may be the answer all the same. */
+  /** A status of 4xx or 5xx. Its body may be the answer all the same. */
   async #refusal(id: RequestId, response: Response): Promise<LostAnswer> {
     const { status } = response;
     const body = await readBody(response, MAX_ERROR_BODY_BYTES).catch(() => undefined);
@@ -157,24 +144,18 @@ export class HttpTransport implements PeerTransport {
       if (status === 400 || status === 404) this.onsuspect?.();
     }
     const text = body?.toString("utf8", 0, SHOWN_BODY_BYTES).replace(/\s+/g, " ").trim() ?? "";
-    // A gateway's timeout says nothing of what is behind it.
-    const refused = status >= 400 && status < 500 && status !== 408;
-    return new LostAnswer(
-      refused ? "TOOL_UNAVAILABLE" : "CONNECTION_LOST",
-      `the server answered with HTTP ${status}${hintOf(status)}${text === "" ? "" : `: ${text}`}`,
-      status,
-    );
+    return lostToStatus(status, `${hintOf(status)}${text === "" ? "" : `: ${text}`}`);
   }
 
   #receive(body: Buffer, id: RequestId | undefined): void {
-    const problem = this.#messages.receive(body);
+    const problem = this.messages.receive(body);
     if (problem !== undefined && id !== undefined)
-      this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
+      this.messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
   }
 
   /** Listens to what the server says unasked, for as long as it likes; many servers say nothing. */
   async #listen(againMs: number): Promise<void> {
-    if (this.#over) return;
+    if (this.isOver()) return;
     const startedAt = performance.now();
     try {
       const offered = await this.#exchange({ method: "GET" }, async (response) => {
@@ -194,7 +175,7 @@ export class HttpTransport implements PeerTransport {
     } catch {
       // Whatever it was, the question below finds out whether the server lives.
     }
-    if (this.#isOver()) return;
+    if (this.isOver()) return;
     this.onsuspect?.();
     const nextMs = performance.now() - startedAt > LISTEN_AGAIN_MS.max ? LISTEN_AGAIN_MS.first : againMs;
     this.#listenTimer = setTimeout(() => void this.#listen(Math.min(nextMs * 2, LISTEN_AGAIN_MS.max)), nextMs);
@@ -226,8 +207,8 @@ export class HttpTransport implements PeerTransport {
   }
 
   async #close(graceMs: number): Promise<void> {
-    if (graceMs > 0 && !this.#over) await within(this.#messages.allAnswered(), graceMs, "the last answers").catch(() => undefined);
-    this.#finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
+    if (graceMs > 0 && !this.isOver()) await within(this.messages.allAnswered(), graceMs, "the last answers").catch(() => undefined);
+    this.finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
     await this.#terminate();
   }
 
@@ -241,25 +222,9 @@ export class HttpTransport implements PeerTransport {
     clearTimeout(timer);
   }
 
-  #fail(reason: string): void {
-    if (this.#over) return;
-    this.onend?.(reason);
-    this.#finish(new LostAnswer("CONNECTION_LOST", reason));
-  }
-
-  #finish(lost: LostAnswer): void {
-    if (this.#over) return;
-    this.#over = true;
+  protected override release(): void {
     clearTimeout(this.#listenTimer);
-    this.#messages.loseAll(lost);
     for (const abort of this.#underWay.keys()) abort.abort();
-    // After the answers that are on their way, also to what is sent in this turn.
-    setImmediate(() => this.onclose?.());
-  }
-
-  // A method, since it changes while something is awaited, where the compiler cannot see it.
-  #isOver(): boolean {
-    return this.#over;
   }
 }
 

@@ -25,3 +25,10 @@ export class LostAnswer {
     this.status = status;
   }
 }
+
+/** What a status of 4xx or 5xx means for the request that it answers. `said`: what else is known, to be put after the status. */
+export function lostToStatus(status: number, said = ""): LostAnswer {
+  // A gateway's timeout says nothing of what is behind it.
+  const refused = status >= 400 && status < 500 && status !== 408;
+  return new LostAnswer(refused ? "TOOL_UNAVAILABLE" : "CONNECTION_LOST", `the server answered with HTTP ${status}${said}`, status);
+}

@@ -6,36 +6,22 @@
 
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 
-import { answerIdOf } from "./answer-id.ts";
 import { readEvents } from "./event-stream-reader.ts";
 import { bodyOf, discard, FetchFailure, guardedFetch } from "./guarded-fetch.ts";
 import type { HttpTransportOptions } from "./http-transport.ts";
-import { LostAnswer } from "./lost-answer.ts";
-import { MAX_MESSAGE_BYTES, PeerMessages } from "./peer-messages.ts";
-import type { PeerTransport } from "./peer-transport.ts";
+import { LostAnswer, lostToStatus } from "./lost-answer.ts";
+import { MAX_MESSAGE_BYTES } from "./peer-messages.ts";
+import { PeerTransport } from "./peer-transport.ts";
 
-export class SseTransport implements PeerTransport {
-  onmessage?: (message: JSONRPCMessage) => void;
-  onclose?: () => void;
-  onerror?: (error: Error) => void;
-  onend?: (reason: string) => void;
-  onsuspect?: () => void;
-
+export class SseTransport extends PeerTransport {
   readonly #options: HttpTransportOptions;
-  readonly #messages: PeerMessages;
   readonly #underWay = new Set<AbortController>();
   #endpoint: URL | undefined;
   #protocolVersion: string | undefined;
-  #over = false;
 
   constructor(options: HttpTransportOptions) {
+    super();
     this.#options = options;
-    this.#messages = new PeerMessages({
-      deliver: (message) => this.onmessage?.(message),
-      offend: (reason) => {
-        this.#fail(reason);
-      },
-    });
   }
 
   setProtocolVersion(version: string): void {
@@ -46,7 +32,7 @@ export class SseTransport implements PeerTransport {
   start(): Promise<void> {
     return new Promise((resolve, reject) => {
       const ended = (reason: string): void => {
-        this.#fail(reason);
+        this.fail(reason);
         reject(new Error(reason));
       };
       this.#read(resolve).then(
@@ -76,17 +62,12 @@ export class SseTransport implements PeerTransport {
           this.#endpoint ??= this.#endpointOf(data.toString("utf8"));
           opened();
         } else if (type === "message") {
-          const problem = this.#messages.receive(data);
-          if (problem !== undefined) this.#unreadable(data, problem);
+          const problem = this.messages.receive(data);
+          if (problem !== undefined && !this.loseUnread(data, data, problem))
+            throw new Error(`the server sent a message that is ${problem}`);
         }
       },
     });
-  }
-
-  #unreadable(data: Buffer, problem: string): void {
-    const id = answerIdOf(data, data);
-    if (id === undefined || !this.#messages.isUnanswered(id)) throw new Error(`the server sent a message that is ${problem}`);
-    this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
   }
 
   #endpointOf(text: string): URL {
@@ -100,17 +81,17 @@ export class SseTransport implements PeerTransport {
   /** Resolves at once; a request that fails is lost. */
   send(message: JSONRPCMessage): Promise<void> {
     const body = JSON.stringify(message);
-    const { request } = this.#messages.sending(message);
+    const { request } = this.messages.sending(message);
     void this.#post(body).then((lost) => {
       if (lost === undefined) return;
       this.onsuspect?.();
-      if (request !== undefined) this.#messages.lose(request, lost);
+      if (request !== undefined) this.messages.lose(request, lost);
     });
     return Promise.resolve();
   }
 
   async #post(body: string): Promise<LostAnswer | undefined> {
-    if (this.#over || this.#endpoint === undefined) return new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed");
+    if (this.isOver() || this.#endpoint === undefined) return new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed");
     const abort = new AbortController();
     this.#underWay.add(abort);
     try {
@@ -121,10 +102,7 @@ export class SseTransport implements PeerTransport {
       };
       const response = await guardedFetch(this.#endpoint, { method: "POST", headers, body, abort });
       await discard(response);
-      if (response.ok) return undefined;
-      const { status } = response;
-      const refused = status >= 400 && status < 500 && status !== 408;
-      return new LostAnswer(refused ? "TOOL_UNAVAILABLE" : "CONNECTION_LOST", `the server answered with HTTP ${status}`, status);
+      return response.ok ? undefined : lostToStatus(response.status);
     } catch (error) {
       return error instanceof FetchFailure ? error.lost : new LostAnswer("CONNECTION_LOST", "the connection broke");
     } finally {
@@ -133,22 +111,11 @@ export class SseTransport implements PeerTransport {
   }
 
   close(): Promise<void> {
-    this.#finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
+    this.finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
     return Promise.resolve();
   }
 
-  #fail(reason: string): void {
-    if (this.#over) return;
-    this.onend?.(reason);
-    this.#finish(new LostAnswer("CONNECTION_LOST", reason));
-  }
-
-  #finish(lost: LostAnswer): void {
-    if (this.#over) return;
-    this.#over = true;
-    this.#messages.loseAll(lost);
+  protected override release(): void {
     for (const abort of this.#underWay) abort.abort();
-    // After the answers that are on their way, also to what is sent in this turn.
-    setImmediate(() => this.onclose?.());
   }
 }

@@ -10,11 +10,10 @@ import type { Readable, Writable } from "node:stream";
 
 import type { JSONRPCMessage } from "@modelcontextprotocol/sdk/types.js";
 
-import { answerIdOf } from "./answer-id.ts";
 import { LineSplitter } from "./line-splitter.ts";
 import { LostAnswer } from "./lost-answer.ts";
-import { MAX_MESSAGE_BYTES, PeerMessages } from "./peer-messages.ts";
-import type { PeerTransport } from "./peer-transport.ts";
+import { MAX_MESSAGE_BYTES } from "./peer-messages.ts";
+import { PeerTransport } from "./peer-transport.ts";
 import { endProcessGroup } from "./process-group.ts";
 import type { EndingTimes } from "./process-group.ts";
 import type { ServerStderr } from "./server-stderr.ts";
@@ -41,29 +40,17 @@ export interface StdioTransportOptions {
   readonly warn: (message: string) => void;
 }
 
-export class StdioTransport implements PeerTransport {
-  onmessage?: (message: JSONRPCMessage) => void;
-  onclose?: () => void;
-  onerror?: (error: Error) => void;
-  onend?: (reason: string) => void;
-
+export class StdioTransport extends PeerTransport {
   readonly #options: StdioTransportOptions;
-  readonly #messages: PeerMessages;
   readonly #output: LineSplitter;
   #child: ChildProcessByStdio<Writable, Readable, Readable> | undefined;
   #exitTimer: NodeJS.Timeout | undefined;
   #noiseSeen = false;
-  #over = false;
   #closing: Promise<void> | undefined;
 
   constructor(options: StdioTransportOptions) {
+    super();
     this.#options = options;
-    this.#messages = new PeerMessages({
-      deliver: (message) => this.onmessage?.(message),
-      offend: (reason) => {
-        this.#fail(reason);
-      },
-    });
     this.#output = new LineSplitter({
       maxLineBytes: MAX_MESSAGE_BYTES,
       onLine: (line) => {
@@ -75,7 +62,7 @@ export class StdioTransport implements PeerTransport {
       endless: {
         bytes: MAX_DROPPED_BYTES,
         onEndlessLine: () => {
-          this.#fail(`the server writes a line that does not end within ${MAX_DROPPED_BYTES} bytes`);
+          this.fail(`the server writes a line that does not end within ${MAX_DROPPED_BYTES} bytes`);
         },
       },
     });
@@ -85,7 +72,7 @@ export class StdioTransport implements PeerTransport {
   start(): Promise<void> {
     const { args, command, cwd, env } = this.#options;
     return new Promise((resolve, reject) => {
-      if (this.#over) {
+      if (this.isOver()) {
         reject(new Error("closed before it was started"));
         return;
       }
@@ -94,7 +81,7 @@ export class StdioTransport implements PeerTransport {
       child.once("spawn", resolve);
       child.on("error", (error: NodeJS.ErrnoException) => {
         const reason = spawnProblem(error, command, cwd);
-        this.#fail(reason);
+        this.fail(reason);
         reject(new Error(reason, { cause: error }));
       });
       this.#listen(child);
@@ -103,7 +90,7 @@ export class StdioTransport implements PeerTransport {
 
   #listen(child: ChildProcessByStdio<Writable, Readable, Readable>): void {
     child.stdout.on("data", (chunk: Buffer) => {
-      if (!this.#over) this.#output.push(chunk);
+      if (!this.isOver()) this.#output.push(chunk);
     });
     child.stderr.on("data", (chunk: Buffer) => {
       this.#options.stderr.push(chunk);
@@ -118,14 +105,14 @@ export class StdioTransport implements PeerTransport {
     });
     child.once("close", () => {
       this.#options.stderr.end();
-      this.#fail(this.#endOf(child));
+      this.fail(this.#endOf(child));
     });
   }
 
   /** Fails soon; at once when the process has exited and all its output is read, which what it started can put off for ever. */
   #failAfterExit(): void {
     this.#exitTimer ??= setTimeout(() => {
-      if (this.#child !== undefined) this.#fail(this.#endOf(this.#child));
+      if (this.#child !== undefined) this.fail(this.#endOf(this.#child));
     }, EXIT_WAIT_MS);
   }
 
@@ -137,26 +124,22 @@ export class StdioTransport implements PeerTransport {
   }
 
   #line(line: Buffer): void {
-    if (this.#over || line.byteLength === 0) return;
+    if (this.isOver() || line.byteLength === 0) return;
     if (line[0] !== OPENING_BRACE) {
       this.#noise();
       return;
     }
-    const problem = this.#messages.receive(line);
+    const problem = this.messages.receive(line);
     if (problem !== undefined) this.#unreadable(line, line, problem);
   }
 
-  /** A message that is not read costs its call; only when nobody can say whose it is, all. */
   #unreadable(start: Buffer, end: Buffer, problem: string): void {
-    if (this.#over) return;
-    const id = answerIdOf(start, end);
-    if (id !== undefined && this.#messages.isUnanswered(id))
-      this.#messages.lose(id, new LostAnswer("RESULT_TOO_LARGE", `the server's answer is ${problem}`));
-    else this.#fail(`the server wrote a message that is ${problem}`);
+    if (this.isOver() || this.loseUnread(start, end, problem)) return;
+    this.fail(`the server wrote a message that is ${problem}`);
   }
 
   #noise(): void {
-    this.#messages.noise();
+    this.messages.noise();
     if (this.#noiseSeen) return;
     this.#noiseSeen = true;
     this.#options.warn("the server writes lines to its output that are no messages: they are passed over");
@@ -165,38 +148,26 @@ export class StdioTransport implements PeerTransport {
   /** Resolves at once: what the server does not read waits, up to a cap. */
   send(message: JSONRPCMessage): Promise<void> {
     const line = Buffer.from(`${JSON.stringify(message)}\n`);
-    const { request } = this.#messages.sending(message);
+    const { request } = this.messages.sending(message);
     const stdin = this.#child?.stdin;
-    if (this.#over || stdin === undefined) {
-      if (request !== undefined) this.#messages.lose(request, new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed"));
+    if (this.isOver() || stdin === undefined) {
+      if (request !== undefined) this.messages.lose(request, new LostAnswer("TOOL_UNAVAILABLE", "the connection is closed"));
       return Promise.resolve();
     }
     if (stdin.writableLength + line.byteLength > MAX_UNREAD_BYTES)
-      this.#fail(`the server does not read its input: more than ${MAX_UNREAD_BYTES} bytes would wait for it`);
+      this.fail(`the server does not read its input: more than ${MAX_UNREAD_BYTES} bytes would wait for it`);
     else stdin.write(line);
     return Promise.resolve();
   }
 
   close(): Promise<void> {
-    this.#finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
-    this.#closing ??= this.#endGroup();
-    return this.#closing;
+    this.finish(new LostAnswer("CONNECTION_LOST", "the connection was closed"));
+    return this.#closing ?? Promise.resolve();
   }
 
-  #fail(reason: string): void {
-    if (this.#over) return;
-    this.onend?.(reason);
-    this.#finish(new LostAnswer("CONNECTION_LOST", reason));
-    this.#closing ??= this.#endGroup();
-  }
-
-  #finish(lost: LostAnswer): void {
-    if (this.#over) return;
-    this.#over = true;
+  protected override release(): void {
     clearTimeout(this.#exitTimer);
-    this.#messages.loseAll(lost);
-    // After the answers that are on their way, also to what is sent in this turn.
-    setImmediate(() => this.onclose?.());
+    this.#closing ??= this.#endGroup();
   }
 
   async #endGroup(): Promise<void> {
