@@ -1,4 +1,4 @@
-/** Promises with a time limit. */
+/** Promises with a limit: a time, or a signal. */
 
 /** What {@link within} rejects with when the time is over. */
 export class TimeoutError extends Error {
@@ -19,4 +19,17 @@ export async function within<T>(promise: Promise<T>, timeoutMs: number, what: st
   } finally {
     clearTimeout(timer);
   }
+}
+
+/** Waits for the promise, but no longer than until the signal is aborted. Rejects as the promise does. */
+export async function beforeAbort(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
+  if (signal.aborted) return;
+  let onAbort = (): void => undefined;
+  const aborted = new Promise<void>((resolve) => {
+    onAbort = resolve;
+  });
+  signal.addEventListener("abort", onAbort);
+  await Promise.race([promise, aborted]).finally(() => {
+    signal.removeEventListener("abort", onAbort);
+  });
 }

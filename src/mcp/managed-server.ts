@@ -8,6 +8,7 @@
 import { isDeepStrictEqual } from "node:util";
 
 import type { McpServerDefinition } from "../domain/mcp-server.ts";
+import { beforeAbort } from "../lib/deadline.ts";
 import type { ListedTool } from "../security/tool-lists.ts";
 import type { Catalogue, ToolDefinition } from "./catalogue.ts";
 import { ServerCounters } from "./counters.ts";
@@ -31,23 +32,7 @@ export interface FoundTool {
 }
 
 /** What of a definition the connection goes by: as long as these stay, it can too. */
-const connectionParts = ({
-  enabled,
-  healthCheck,
-  maxResultBytes,
-  problem,
-  secrets,
-  timeoutMs,
-  transport,
-}: McpServerDefinition): unknown => ({
-  enabled,
-  healthCheck,
-  maxResultBytes,
-  problem,
-  secrets,
-  timeoutMs,
-  transport,
-});
+const CONNECTION_PARTS = ["enabled", "healthCheck", "maxResultBytes", "problem", "secrets", "timeoutMs", "transport"] as const;
 
 export class ManagedServer {
   readonly name: string;
@@ -171,7 +156,7 @@ export class ManagedServer {
     const definition = { ...this.#configured, enabled: this.#override ?? this.#configured.enabled };
     if (isDeepStrictEqual(definition, before)) return;
     this.#definition = definition;
-    if (this.#closed || isDeepStrictEqual(connectionParts(definition), connectionParts(before))) return;
+    if (this.#closed || CONNECTION_PARTS.every((part) => isDeepStrictEqual(definition[part], before[part]))) return;
     const last = this.#connection;
     this.#connection = this.#connect(definition);
     await last.close();
@@ -180,17 +165,4 @@ export class ManagedServer {
 
 function configuredTools({ aliases, arguments: positional, fallback }: McpServerDefinition): Set<string> {
   return new Set([...Object.keys(positional), ...Object.values(aliases), ...Object.keys(fallback.responses)]);
-}
-
-/** Waits for the promise, but no longer than until the signal is aborted. */
-async function beforeAbort(promise: Promise<unknown>, signal: AbortSignal): Promise<void> {
-  if (signal.aborted) return;
-  let onAbort = (): void => undefined;
-  const aborted = new Promise<void>((resolve) => {
-    onAbort = resolve;
-  });
-  signal.addEventListener("abort", onAbort);
-  await Promise.race([promise, aborted]).finally(() => {
-    signal.removeEventListener("abort", onAbort);
-  });
 }

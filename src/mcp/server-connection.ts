@@ -12,6 +12,7 @@ import type { McpServerDefinition } from "../domain/mcp-server.ts";
 import type { ServerState } from "../domain/server-status.ts";
 import type { ToolProgress } from "../domain/tool-call.ts";
 import { ToolFailure } from "../domain/tool-error.ts";
+import { beforeAbort } from "../lib/deadline.ts";
 import { StopSource } from "../lib/stop-source.ts";
 import { Attempts } from "./attempts.ts";
 import { backoffMs, RECONNECT_BACKOFF } from "./backoff.ts";
@@ -132,12 +133,7 @@ export class ServerConnection {
   async usable(signal: AbortSignal, timeoutMs: number): Promise<boolean> {
     if (this.#running === undefined || this.#attempts.any || signal.aborted) return this.#takesCalls;
     const stop = new StopSource().follow(signal).abortAfter(timeoutMs, () => new Error("waited long enough"));
-    const given = new Promise<void>((resolve) => {
-      stop.signal.addEventListener("abort", () => {
-        resolve();
-      });
-    });
-    await Promise.race([given, this.#attempts.next]);
+    await beforeAbort(this.#attempts.next, stop.signal);
     stop.close();
     return this.#takesCalls;
   }
