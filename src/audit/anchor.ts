@@ -86,6 +86,9 @@ export async function readAnchor(key: Buffer, keyFile: string, chain: string): P
     : { problem: "its anchor, beside the key, was changed, or is another key's" };
 }
 
+export const extentOf = (anchor: ReadAnchor): Extent | undefined =>
+  anchor !== undefined && "extent" in anchor ? anchor.extent : undefined;
+
 /** The chains of a log folder that have an anchor beside the key. */
 export async function anchoredChains(keyFile: string, prefix: string): Promise<string[]> {
   const names = await readdir(path.dirname(keyFile)).catch(() => []);

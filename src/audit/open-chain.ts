@@ -2,6 +2,7 @@
 
 import { open, truncate } from "node:fs/promises";
 
+import { extentOf } from "./anchor.ts";
 import type { ReadAnchor } from "./anchor.ts";
 import { GENESIS, isSealed, parseLine } from "./chain.ts";
 import type { Link } from "./chain.ts";
@@ -38,7 +39,7 @@ export async function openChain(options: {
     if (last !== undefined) ends.set(file.path, last);
   }
   const onDisk = files.map((file) => ends.get(file.path)).findLast((end) => end !== undefined) ?? START;
-  const extent = anchor !== undefined && "extent" in anchor ? anchor.extent : undefined;
+  const extent = extentOf(anchor);
   if (anchor !== undefined && "problem" in anchor) found.push(anchor.problem);
   if (anchor === undefined && files.length > 0) found.push("the anchor is gone: whether lines are missing at either end cannot be told");
   const first = files[0]?.firstSeq ?? 1;

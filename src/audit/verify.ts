@@ -2,8 +2,8 @@
 
 import path from "node:path";
 
-import { anchoredChains, readAnchor } from "./anchor.ts";
-import type { Extent, ReadAnchor } from "./anchor.ts";
+import { anchoredChains, extentOf, readAnchor } from "./anchor.ts";
+import type { ReadAnchor } from "./anchor.ts";
 import { GENESIS, isSealed, parseLine } from "./chain.ts";
 import type { Link } from "./chain.ts";
 import { readLines } from "./file-lines.ts";
@@ -77,8 +77,6 @@ async function checkChain({ folder, key, keyFile }: Log, chain: number, name: st
   }
 }
 
-const extentOf = (anchor: ReadAnchor): Extent | undefined => (anchor !== undefined && "extent" in anchor ? anchor.extent : undefined);
-
 class ChainCheck {
   readonly problems: Tampering[] = [];
   lines = 0;
@@ -103,11 +101,10 @@ class ChainCheck {
 
   async follow(files: readonly LogFile[], before: Link | undefined): Promise<void> {
     const [first] = files;
-    if (before !== undefined) {
-      // A crash of its writer can leave a file that the anchor has done with.
-      const isEarlier = first !== undefined && first.firstSeq <= before.seq;
-      this.#last = isEarlier ? { seq: first.firstSeq - 1, hmac: first.firstSeq === 1 ? GENESIS : undefined } : before;
-    } else if (first !== undefined) this.#last = { seq: first.firstSeq - 1, hmac: first.firstSeq === 1 ? GENESIS : undefined };
+    // A crash of its writer can leave a file that the anchor has done with.
+    const isAnchored = before !== undefined && (first === undefined || first.firstSeq > before.seq);
+    const unanchored = first && { seq: first.firstSeq - 1, hmac: first.firstSeq === 1 ? GENESIS : undefined };
+    this.#last = isAnchored ? before : unanchored;
     for (const file of files) await this.#followFile(file, file === files.at(-1));
     const seen = this.#last?.seq ?? 0;
     if (this.#end !== undefined && seen < this.#end.seq)
