@@ -88,7 +88,7 @@ async function build(config: ServiceConfig, logger: Logger, cleanup: CleanupStac
     inForce: () => ({ images: sandboxes.images, layers: sandboxes.layers, configuration: configuration.status }),
     managerStatus: () => manager.status(),
     callers: () => admission.callers(),
-    servers: () => servers.status(),
+    servers: () => servers.states(),
     audit: () => audit.status,
     knownHoles,
   });

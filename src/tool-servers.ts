@@ -75,7 +75,7 @@ export async function reloadServers(
 }
 
 function warnOfNames(manager: MCPClientManager, logger: Logger): void {
-  for (const { name, namespace } of manager.status()) {
+  for (const { name, namespace } of manager.states()) {
     if (namespace === null)
       logger.warn({ server: name }, `the MCP server "${name}" has the same name as another one in programs: only callTool reaches it`);
   }

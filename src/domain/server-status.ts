@@ -64,6 +64,8 @@ export const serverStatusSchema = z.object({
   calls: callCountersSchema.extend({ byTool: z.record(z.string(), callCountersSchema) }),
 });
 export type ServerStatus = z.infer<typeof serverStatusSchema>;
+/** How a server is, without its tools and what was called: for those who ask often. */
+export type ServerBrief = Pick<ServerStatus, "name" | "namespace" | "state" | "reason">;
 
 const jsonObject = z.record(z.string(), z.unknown());
 

@@ -13,7 +13,7 @@ import { principalOf, requireScope } from "./authentication.ts";
 import { parseRequest } from "./errors.ts";
 import { methodNotAllowed } from "./request-checks.ts";
 import { sendJson } from "./send-json.ts";
-import { findServer, maySeeServer, narrowStatus } from "./tool-visibility.ts";
+import { findServer, maySeeServer, narrowingFor } from "./tool-visibility.ts";
 
 /** In a list: all but the counters of each tool. */
 export const serverSummarySchema = serverStatusSchema.extend({ calls: callCountersSchema });
@@ -40,7 +40,7 @@ export function serversRoutes({ audit, servers }: { readonly servers: ToolServer
       parseRequest(noQuerySchema, request.query, "query");
       const principal = principalOf(response);
       const visible = servers.status().filter((server) => maySeeServer(principal, server));
-      await answer(response, { servers: visible.map((server) => summarize(narrowStatus(server, servers, principal))) });
+      await answer(response, { servers: visible.map(narrowingFor(servers, principal)).map(summarize) });
     })
     .all(methodNotAllowed("GET"));
 
@@ -49,7 +49,8 @@ export function serversRoutes({ audit, servers }: { readonly servers: ToolServer
     .get(async (request, response) => {
       parseRequest(noQuerySchema, request.query, "query");
       const principal = principalOf(response);
-      await answer(response, narrowStatus(findServer(servers, principal, request.params.name), servers, principal));
+      const narrow = narrowingFor(servers, principal);
+      await answer(response, narrow(findServer(servers, principal, request.params.name)));
     })
     .all(methodNotAllowed("GET"));
 

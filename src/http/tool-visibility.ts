@@ -53,10 +53,15 @@ export function findTool(
   throw notFound(what, path.tool, tools.flatMap(namesOfTool));
 }
 
-/** What the caller sees of a server: no tool that its key leaves out. */
-export function narrowStatus(status: ServerStatus, servers: ToolServers, principal: Principal): ServerStatus {
-  if (principal.tools === undefined || principal.scopes.has("admin")) return status;
-  const own = servers.tools().filter(({ server }) => server === status.name);
+/** Makes of a server's status what the caller sees of it: no tool that its key leaves out. */
+export function narrowingFor(servers: ToolServers, principal: Principal): (status: ServerStatus) => ServerStatus {
+  if (principal.tools === undefined || principal.scopes.has("admin")) return (status) => status;
+  const tools = servers.tools();
+  return (status) => narrowStatus(status, tools, principal);
+}
+
+function narrowStatus(status: ServerStatus, tools: readonly ToolDescription[], principal: Principal): ServerStatus {
+  const own = tools.filter(({ server }) => server === status.name);
   const names = new Map(own.map((tool) => [tool.name, namesOfTool(tool)]));
   const isListed = (name: string): boolean => listsTool(principal.tools, { servers: namesOf(status), tools: names.get(name) ?? [name] });
   return {

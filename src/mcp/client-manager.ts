@@ -11,7 +11,7 @@ import type { AuditSink } from "../domain/audit-event.ts";
 import { AppError } from "../domain/errors.ts";
 import { defineServer } from "../domain/mcp-server.ts";
 import type { McpServerDefinition, ServerSettings } from "../domain/mcp-server.ts";
-import type { ServerStatus, ToolDescription } from "../domain/server-status.ts";
+import type { ServerBrief, ServerStatus, ToolDescription } from "../domain/server-status.ts";
 import { quoted } from "../domain/shown-text.ts";
 import type { ToolCallRequest, ToolProgress } from "../domain/tool-call.ts";
 import { ToolFailure } from "../domain/tool-error.ts";
@@ -21,7 +21,7 @@ import { FairSemaphore } from "../lib/fair-semaphore.ts";
 import { SecurityManager } from "../security/security-manager.ts";
 import { Call } from "./call.ts";
 import { CallLedger } from "./call-ledger.ts";
-import { describeTools, statusOf } from "./descriptions.ts";
+import { briefOf, describeTools, statusOf } from "./descriptions.ts";
 import { ManagedServer } from "./managed-server.ts";
 import type { Connect } from "./managed-server.ts";
 import { ServerConnection } from "./server-connection.ts";
@@ -129,6 +129,11 @@ export class MCPClientManager implements ToolAccess, ToolServers {
 
   status(): readonly ServerStatus[] {
     return this.#directory.all.map((server) => statusOf(server, this.#directory));
+  }
+
+  /** As {@link status}, in brief. */
+  states(): readonly ServerBrief[] {
+    return this.#directory.all.map((server) => briefOf(server, this.#directory));
   }
 
   tools(allowed: readonly (readonly string[] | undefined)[] = []): readonly ToolDescription[] {

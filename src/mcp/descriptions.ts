@@ -1,28 +1,30 @@
 /** Servers and tools as the API and the command line show them. */
 
-import type { ServerStatus, ToolDescription } from "../domain/server-status.ts";
+import type { ServerBrief, ServerStatus, ToolDescription } from "../domain/server-status.ts";
 import { identifierOf, NOT_FOR_TOOLS } from "./identifiers.ts";
 import type { ManagedServer } from "./managed-server.ts";
 import type { ServerDirectory } from "./server-directory.ts";
 import { signatureOf } from "./signatures.ts";
 
+export function briefOf(server: ManagedServer, directory: ServerDirectory): ServerBrief {
+  const { reason: said, state } = server.connection.status();
+  const reason = said ?? (state === "disabled" ? "it is not enabled" : undefined);
+  return { name: server.name, namespace: directory.namespaceOf(server) ?? null, state, ...present({ reason }) };
+}
+
 export function statusOf(server: ManagedServer, directory: ServerDirectory): ServerStatus {
   const { catalogue } = server.connection;
-  const connection = server.connection.status();
-  const { connectedAt, lastError, latencyMs, nextRetryAt, retries, serverInfo, state, transport } = connection;
-  const reason = connection.reason ?? (state === "disabled" ? "it is not enabled" : undefined);
+  const { connectedAt, lastError, latencyMs, nextRetryAt, retries, serverInfo, transport } = server.connection.status();
   const tools = [...(catalogue?.tools.values() ?? [])].map((definition) => {
     const setting = directory.listThatDenies(server, { name: definition.name, definition, known: true }, []);
     return { name: definition.name, allowed: setting === undefined, ...(setting === undefined ? {} : { setting }) };
   });
   const { collisions, lostAliases } = server.names;
   return {
-    name: server.name,
-    namespace: directory.namespaceOf(server) ?? null,
-    state,
+    ...briefOf(server, directory),
     transport: transport ?? null,
     retries,
-    ...present({ reason, serverInfo, connectedAt, lastError, nextRetryAt, latencyMs }),
+    ...present({ serverInfo, connectedAt, lastError, nextRetryAt, latencyMs }),
     tools,
     hidden: [
       ...(catalogue?.hidden ?? []),

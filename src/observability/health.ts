@@ -1,6 +1,6 @@
 /** Whether the service can run code right now, and what it is made of. */
 
-import type { ServerStatus } from "../domain/server-status.ts";
+import type { ServerBrief } from "../domain/server-status.ts";
 import type { CallerStatus } from "../execution/admission.ts";
 import type { ManagerStatus } from "../execution/runtime-manager.ts";
 import { within } from "../lib/deadline.ts";
@@ -18,9 +18,6 @@ export interface ConfigurationReport {
   readonly lastError?: { readonly at: string; readonly message: string };
 }
 
-/** What counts here of a server. */
-type ServerState = Pick<ServerStatus, "name" | "namespace" | "state" | "reason">;
-
 export interface HealthDeps {
   readonly version: string;
   /** Asks the engine for a sign of life; rejects when there is none. */
@@ -36,7 +33,7 @@ export interface HealthDeps {
   readonly knownHoles: readonly { readonly id: string; readonly component: string; readonly version: string }[];
   readonly managerStatus: () => ManagerStatus;
   /** The MCP servers. */
-  readonly servers: () => readonly ServerState[];
+  readonly servers: () => readonly ServerBrief[];
   readonly audit: () => AuditReport;
   /** Those who run or wait. */
   readonly callers: () => readonly CallerStatus[];
@@ -60,7 +57,7 @@ export interface HealthReport {
 }
 
 /** A server in brief; `/v1/servers` has the rest. */
-type ServerReport = Pick<ServerState, "name" | "state" | "reason">;
+type ServerReport = Pick<ServerBrief, "name" | "state" | "reason">;
 
 export interface DetailedHealthReport extends HealthReport {
   readonly engine: HealthDeps["engine"] & { readonly answers: boolean };
@@ -76,7 +73,7 @@ export interface DetailedHealthReport extends HealthReport {
 /** What of a detailed report its reader gets. */
 interface Shown {
   readonly callers: boolean;
-  readonly server: (server: ServerState) => boolean;
+  readonly server: (server: ServerBrief) => boolean;
 }
 
 const PING_TIMEOUT_MS = 2000;
@@ -125,6 +122,6 @@ export class Health {
 }
 
 /** One that connects for the first time is not in the way of anything yet. */
-const isImpaired = ({ state }: ServerState): boolean => state === "down" || state === "degraded";
+const isImpaired = ({ state }: ServerBrief): boolean => state === "down" || state === "degraded";
 
-const summarize = ({ name, reason, state }: ServerState): ServerReport => ({ name, state, ...(reason === undefined ? {} : { reason }) });
+const summarize = ({ name, reason, state }: ServerBrief): ServerReport => ({ name, state, ...(reason === undefined ? {} : { reason }) });

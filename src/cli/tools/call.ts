@@ -41,7 +41,7 @@ export async function callTool(
       if (!(error instanceof ToolFailure)) throw error;
       say(`${error.code}: ${error.message}`);
       // Programs are not told: it may name paths and settings of this host.
-      const reason = error.code === "TOOL_UNAVAILABLE" ? manager.status()[0]?.reason : undefined;
+      const reason = error.code === "TOOL_UNAVAILABLE" ? manager.states()[0]?.reason : undefined;
       if (reason !== undefined) say(`${server}: ${reason}`);
       if (error.data !== undefined) say(`data: ${escapeControls(JSON.stringify(error.data))}`);
       return CALL_FAILED;
