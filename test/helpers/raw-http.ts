@@ -19,3 +19,23 @@ export async function openPaused(
   socket.write(`${body === undefined ? "GET" : "POST"} ${path} HTTP/1.1\r\n${head.join("")}\r\n${body ?? ""}`);
   return socket;
 }
+
+/** Opens connections that begin a request whose headers never end; a hundred at a time, each in `sockets` at once. */
+export async function openUnfinished(
+  url: string,
+  count: number,
+  { onClose, sockets }: { readonly onClose: () => void; readonly sockets: Socket[] },
+): Promise<void> {
+  const { hostname, port } = new URL(url);
+  const open = (): Promise<void> =>
+    new Promise((resolve) => {
+      const socket = connect(Number(port), hostname, () => {
+        socket.resume().write("GET /livez HTTP/1.1\r\nX: ");
+        resolve();
+      });
+      sockets.push(socket);
+      socket.on("error", () => undefined);
+      socket.on("close", onClose);
+    });
+  for (let opened = 0; opened < count; opened += 100) await Promise.all(Array.from({ length: 100 }, open));
+}

@@ -4,6 +4,7 @@ import assert from "node:assert/strict";
 import { connect } from "node:net";
 import type { Socket } from "node:net";
 
+import { openUnfinished } from "../helpers/raw-http.ts";
 import { eventually, TestService } from "../helpers/service.ts";
 import type { ErrorBody } from "../helpers/service.ts";
 import { MAX_CONNECTIONS } from "../../src/http/listener.ts";
@@ -79,21 +80,11 @@ describe("Slow clients", function () {
   });
 
   it("refuses connections beyond a number, which leaves its descriptors to those that run, and takes new ones when they go", async () => {
-    const { hostname, port } = new URL(service.url);
     let refused = 0;
-    const idle = (): Promise<void> =>
-      new Promise((resolve) => {
-        const socket = connect(Number(port), hostname, () => {
-          socket.resume().write("GET /livez HTTP/1.1\r\nX: ");
-          resolve();
-        });
-        sockets.push(socket);
-        socket.on("error", () => undefined);
-        socket.on("close", () => {
-          refused += 1;
-        });
-      });
-    for (let opened = 0; opened < MAX_CONNECTIONS + 200; opened += 100) await Promise.all(Array.from({ length: 100 }, idle));
+    const onClose = (): void => {
+      refused += 1;
+    };
+    await openUnfinished(service.url, MAX_CONNECTIONS + 200, { sockets, onClose });
     await eventually("those beyond are refused", () => refused >= 200);
     assert.equal(service.logLines.filter((line) => line.includes("too many connections at once")).length, 1);
     // That their headers do not end cuts them off too, after a while: test/soak/slow-clients.test.ts.

@@ -1,11 +1,10 @@
 /** What the service does about slow clients only after a while: test/integration shows all that comes before. */
 
 import assert from "node:assert/strict";
-import { connect } from "node:net";
 import type { Socket } from "node:net";
 
 import { MAX_CONNECTIONS } from "../../src/http/listener.ts";
-import { openPaused } from "../helpers/raw-http.ts";
+import { openPaused, openUnfinished } from "../helpers/raw-http.ts";
 import { eventually, TestService } from "../helpers/service.ts";
 
 const SLOTS = 6;
@@ -32,21 +31,11 @@ describe("Soak: slow clients", () => {
   });
 
   it("cuts off connections whose headers do not end", async () => {
-    const { hostname, port } = new URL(service.url);
     let closed = 0;
-    const idle = (): Promise<void> =>
-      new Promise((resolve) => {
-        const socket = connect(Number(port), hostname, () => {
-          socket.resume().write("GET /livez HTTP/1.1\r\nX: ");
-          resolve();
-        });
-        sockets.push(socket);
-        socket.on("error", () => undefined);
-        socket.on("close", () => {
-          closed += 1;
-        });
-      });
-    for (let opened = 0; opened < MAX_CONNECTIONS; opened += 100) await Promise.all(Array.from({ length: 100 }, idle));
+    const onClose = (): void => {
+      closed += 1;
+    };
+    await openUnfinished(service.url, MAX_CONNECTIONS, { sockets, onClose });
     // Nobody waits for the rest of their headers for longer than ten seconds and a check.
     await eventually("all are cut off", () => closed >= MAX_CONNECTIONS, 20_000);
     assert.equal(await service.result("return 6 * 7"), 42);

@@ -17,6 +17,7 @@ describe("audit log on a full disk", () => {
   let writer: AuditLog;
 
   before(function () {
+    // Only root can mount the small disk.
     if (process.getuid?.() !== 0) this.skip();
   });
   beforeEach(async () => {
